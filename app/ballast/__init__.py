@@ -1,0 +1,1 @@
+"""The Ballast web service: an API over PostgreSQL, Redis, RabbitMQ and Celery."""

@@ -1,0 +1,14 @@
+"""The Celery worker's consumer."""
+
+from typing import Any
+
+from celery.worker.consumer import Consumer as CeleryConsumer
+
+_Blueprint: Any = CeleryConsumer.Blueprint
+
+
+class Consumer(CeleryConsumer):
+    """Celery's, without delayed delivery: nothing here is sent for later, and it would declare 28 quorum queues."""
+
+    class Blueprint(_Blueprint):  # type: ignore[misc]
+        default_steps = [step for step in _Blueprint.default_steps if "delayed_delivery" not in step]
