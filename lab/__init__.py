@@ -1,0 +1,144 @@
+"""What the controller knows of a topology (TOPOLOGY, default full), and how to ask its hosts."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+ROOT = Path(__file__).parent.parent
+TOPOLOGY = os.environ.get("TOPOLOGY", "full")
+INVENTORY = ROOT / "inventory" / TOPOLOGY / "hosts.yml"
+
+
+def _ansible(command: str, *arguments: str, **environment: str) -> Any:
+    """The JSON that an Ansible command prints. Raises RuntimeError with its output when it prints none."""
+    done = subprocess.run(
+        # Beside this Python: the virtual environment's, whether it is active or not.
+        [str(Path(sys.executable).with_name(command)), "--inventory", str(INVENTORY), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    try:
+        # Other callbacks may add their words after it.
+        return json.JSONDecoder().raw_decode(done.stdout, done.stdout.index("{"))[0]
+    except ValueError as error:
+        raise RuntimeError(f"{command} {' '.join(arguments)}:\n{done.stdout}{done.stderr}") from error
+
+
+@cache
+def inventory() -> dict[str, Any]:
+    """Groups by name, and every host's variables under _meta.hostvars, as ansible-inventory lists them."""
+    listed: dict[str, Any] = _ansible("ansible-inventory", "--list")
+    return listed
+
+
+def hosts(group: str) -> list[str]:
+    """The names of a group's hosts, its children's among them, in the inventory's order."""
+    entry = inventory()[group]
+    names = list(entry.get("hosts", []))
+    for child in entry.get("children", []):
+        names += [name for name in hosts(child) if name not in names]
+    return names
+
+
+def variable(name: str, host: str | None = None) -> Any:
+    """A variable that the inventory gives to a host (by default the first)."""
+    return inventory()["_meta"]["hostvars"][host or hosts("ballast")[0]][name]
+
+
+def port(service: str) -> int:
+    """A service's port, out of the one port map."""
+    services = yaml.safe_load((ROOT / "playbooks/group_vars/all/services.yml").read_text())["services"]
+    return int(services[service]["port"])
+
+
+def on(pattern: str, command: str) -> dict[str, str]:
+    """Runs a shell command as root on every host of a pattern; host -> standard output.
+
+    Raises RuntimeError, with the host's own words, when the command fails on one of them.
+    """
+    said = _ansible(
+        "ansible",
+        pattern,
+        "--become",
+        "--module-name=ansible.builtin.shell",
+        f"--args={command}",
+        ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
+        ANSIBLE_LOAD_CALLBACK_PLUGINS="true",
+    )
+    results: dict[str, dict[str, Any]] = said["plays"][0]["tasks"][0]["hosts"]
+    for host, result in results.items():
+        if result.get("failed") or result.get("unreachable"):
+            raise RuntimeError(f"{host}: {command}: {result.get('stderr') or result.get('msg')}")
+    return {host: result["stdout"] for host, result in results.items()}
+
+
+def ssh(host: str) -> list[str]:
+    """The start of a command line that runs something on a host, as the inventory says how to reach it."""
+    names = {
+        "address": "ansible_host | default(inventory_hostname)",
+        "user": "ansible_user | default('')",
+        "port": "ansible_port | default(22) | string",
+        "key": "ansible_ssh_private_key_file | default('')",
+        "more": "ansible_ssh_common_args | default('')",
+    }
+    message = "{" + ", ".join(f"'{name}': {expression}" for name, expression in names.items()) + "}"
+    said = _ansible(
+        "ansible",
+        host,
+        "--connection=local",
+        "--module-name=ansible.builtin.debug",
+        f"--args=msg={{{{ {message} }}}}",
+        ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
+        ANSIBLE_LOAD_CALLBACK_PLUGINS="true",
+    )
+    reach: dict[str, str] = said["plays"][0]["tasks"][0]["hosts"][host]["msg"]
+    command = ["ssh", *shlex.split(reach["more"]), "-o", "BatchMode=yes", "-p", reach["port"]]
+    command += ["-i", str(Path(reach["key"]).resolve())] if reach["key"] else []
+    return [*command, f"{reach['user']}@{reach['address']}" if reach["user"] else reach["address"]]
+
+
+def secret(name: str) -> str:
+    """A generated secret of the topology."""
+    return (INVENTORY.parent / "secrets" / name).read_text().strip()
+
+
+def vip_holders(vip: str) -> list[str]:
+    """The load balancers that have a VIP ('vip_edge', 'vip_data') on an interface: one, when all is well."""
+    address = variable(vip)
+    addresses = on("lb", "ip -4 -oneline addr show")
+    return [host for host, text in addresses.items() if f" {address}/" in text]
+
+
+def postgresql_members() -> list[dict[str, Any]]:
+    """Patroni's view of the cluster: name, role, state, timeline and lag (bytes) of every member."""
+    host = hosts("db")[0]
+    url = f"http://{variable('node_address', host)}:8008/cluster"
+    members: list[dict[str, Any]] = requests.get(url, timeout=5).json()["members"]
+    return members
+
+
+def redis_replication(address: str = "$(hostname)", pattern: str = "cache") -> dict[str, str]:
+    """INFO replication of the Redis at an address (default: each host's own), from a pattern's hosts."""
+    password = secret("redis_check")
+    return on(pattern, f"REDISCLI_AUTH={password} redis-cli -h {address} --user check INFO replication")
+
+
+def rabbitmq(path: str, host: str | None = None) -> Any:
+    """What RabbitMQ's management API says to a GET of a path, such as "nodes"."""
+    address = variable("node_address", host or hosts("queue")[0])
+    user = ("admin", secret("rabbitmq_admin"))
+    answer = requests.get(f"http://{address}:15672/api/{path}", auth=user, timeout=10)
+    answer.raise_for_status()
+    return answer.json()

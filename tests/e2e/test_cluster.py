@@ -1,0 +1,110 @@
+"""Every tier has formed the cluster that its promise rests on; the data VIP leads to the right members."""
+
+import json
+import time
+
+import pytest
+import requests
+
+import lab
+
+
+def members(group: str) -> int:
+    return len(lab.hosts(group))
+
+
+@pytest.mark.tier("lb")
+def test_exactly_one_load_balancer_holds_each_vip() -> None:
+    held = {vip: lab.vip_holders(vip) for vip in ("vip_edge", "vip_data")}
+    assert all(len(hosts) == 1 for hosts in held.values()), held
+    if members("lb") > 1:
+        assert held["vip_edge"] != held["vip_data"], "both VIPs are on one host: the other only waits"
+
+
+@pytest.mark.tier("etcd")
+def test_every_etcd_member_answers() -> None:
+    tls = "--cacert /etc/etcd/ca.crt --cert /etc/etcd/member.pem --key /etc/etcd/member.pem"
+    said = lab.on(
+        "etcd", f"etcdctl --endpoints https://127.0.0.1:2379 {tls} endpoint status --write-out json"
+    )
+    status = [json.loads(text)[0]["Status"] for text in said.values()]
+    assert len(status) == members("etcd")
+    assert len({member["leader"] for member in status}) == 1, status
+    assert status[0]["leader"] in {member["header"]["member_id"] for member in status}
+
+
+@pytest.mark.tier("db")
+def test_postgresql_has_one_primary_and_the_others_stream_from_it() -> None:
+    replicas = members("db") - 1
+    # A quorum standby may be what acknowledges a commit; a replica becomes one seconds after it streams.
+    wanted = sorted([("leader", "running")] + [("quorum_standby", "streaming")] * replicas)
+    until = time.monotonic() + 30
+    while True:
+        found = sorted((member["role"], member["state"]) for member in lab.postgresql_members())
+        if found == wanted or time.monotonic() > until:
+            break
+        time.sleep(1)
+    assert found == wanted
+
+
+@pytest.mark.tier("cache")
+def test_redis_has_one_primary_and_the_others_replicate_it() -> None:
+    said = lab.redis_replication()
+    roles = {host: "master" if "role:master" in text else "slave" for host, text in said.items()}
+    assert sorted(roles.values()) == ["master"] + ["slave"] * (members("cache") - 1), roles
+    for host, role in roles.items():
+        if role == "master":
+            assert f"connected_slaves:{members('cache') - 1}" in said[host]
+        else:
+            assert "master_link_status:up" in said[host], said[host]
+
+
+@pytest.mark.tier("queue", "worker")
+def test_rabbitmq_is_one_cluster_with_quorum_queues() -> None:
+    nodes = lab.rabbitmq("nodes")
+    assert [node["running"] for node in nodes] == [True] * members("queue"), nodes
+    queues = lab.rabbitmq("queues/ballast/load_queries")
+    assert queues["type"] == "quorum", queues
+    assert len(queues["members"]) == members("queue"), queues
+    assert sorted(queues["online"]) == sorted(queues["members"])
+
+
+@pytest.mark.parametrize("user", [None, ("guest", "guest")])
+@pytest.mark.tier("queue")
+def test_rabbitmq_knows_no_default_user(user: tuple[str, str] | None) -> None:
+    url = f"http://{lab.variable('node_address', lab.hosts('queue')[0])}:15672/api/overview"
+    assert requests.get(url, auth=user, timeout=10).status_code == 401
+
+
+@pytest.mark.tier("lb")
+def test_the_data_vip_leads_writes_to_the_primary_and_reads_to_a_replica() -> None:
+    host = lab.hosts("api")[0]
+    code = (
+        "from django.db import connections as c\n"
+        "for alias in ('default', 'replica'):\n"
+        "    with c[alias].cursor() as cursor:\n"
+        "        cursor.execute('SELECT pg_is_in_recovery()')\n"
+        "        print(alias, cursor.fetchone()[0])"
+    )
+    said = lab.on(host, f'ballast shell --verbosity 0 -c "{code}"')[host]
+    assert said.splitlines()[-2:] == ["default False", f"replica {members('db') > 1}"]
+
+
+@pytest.mark.tier("lb")
+def test_the_data_vip_leads_to_the_redis_primary() -> None:
+    host = lab.hosts("cache")[-1]
+    assert "role:master" in lab.redis_replication(lab.variable("vip_data"), host)[host]
+
+
+def test_nothing_but_ssh_listens_outside_the_private_network() -> None:
+    vips = {lab.variable("vip_edge"), lab.variable("vip_data")}
+    exposed = []
+    for host, text in lab.on("ballast", "ss -H --tcp --udp --listening --numeric").items():
+        assert ":22" in text
+        for line in text.splitlines():
+            address, _, port = line.split()[4].rpartition(":")
+            address = address.split("%")[0].strip("[]")
+            private = address in {lab.variable("node_address", host), *vips, "::1"}
+            if not (private or address.startswith("127.") or port == "22"):
+                exposed.append(f"{host}: {line}")
+    assert not exposed, "\n".join(exposed)

@@ -1,0 +1,337 @@
+"""PostgreSQL under faults: one primary, no acknowledged write lost, every member back by itself."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+import lab
+from lab import faults
+from lab.faults import Fault
+from tests.faults.play import play, removal_is_refused
+from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
+
+GIVE_UP = 180
+
+
+def connect(host: str, **options: Any) -> psycopg.Connection[Any]:
+    """A connection of the application's user to one member alone."""
+    return psycopg.connect(
+        host=lab.variable("node_address", host),
+        dbname="ballast",
+        user="ballast",
+        password=lab.secret("app_database"),
+        autocommit=True,
+        connect_timeout=2,
+        keepalives_idle=2,
+        keepalives_interval=1,
+        keepalives_count=3,
+        tcp_user_timeout=3000,
+        **options,
+    )
+
+
+@dataclass
+class Writer:
+    """Inserts numbers at one member, whatever its role. The epoch is PostgreSQL's timeline."""
+
+    host: str
+    table: str
+    connection: psycopg.Connection[Any] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def __call__(self, number: int) -> int:
+        if self.connection is None:
+            try:
+                self.connection = connect(self.host)
+            except psycopg.Error as error:
+                raise RefusedError from error
+            # A commit that stopped waiting for its replica succeeds, with a warning.
+            self.connection.add_notice_handler(
+                lambda notice: self.warnings.append(str(notice.message_primary))
+            )
+            self.connection.prepare_threshold = None
+        try:
+            row = self.connection.execute(
+                f"INSERT INTO {self.table} VALUES (%s)"
+                " RETURNING ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int",
+                [number],
+            ).fetchone()
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            raise RefusedError from error
+        except psycopg.Error as error:
+            self.connection.close()
+            self.connection = None
+            raise UnknownError from error
+        if self.warnings:
+            self.warnings.clear()
+            raise UnknownError
+        assert row
+        return int(row[0])
+
+
+def view(host: str) -> dict[str, tuple[str, str]]:
+    """Every member's role and state, as one of them sees it; empty if that one does not answer."""
+    url = f"http://{lab.variable('node_address', host)}:8008/cluster"
+    try:
+        members = requests.get(url, timeout=2).json()["members"]
+    except (requests.RequestException, KeyError):
+        return {}
+    return {member["name"]: (member["role"], member["state"]) for member in members}
+
+
+def wait_until_whole() -> str:
+    """Returns the primary's name once every member sees one primary, and the others stream from it."""
+    hosts = lab.hosts("db")
+    wanted = sorted([("leader", "running")] + [("quorum_standby", "streaming")] * (len(hosts) - 1))
+    until = time.monotonic() + GIVE_UP
+    while True:
+        views = {host: view(host) for host in hosts}
+        first = views[hosts[0]]
+        if sorted(first.values()) == wanted and all(each == first for each in views.values()):
+            return next(name for name, (role, _) in first.items() if role == "leader")
+        assert time.monotonic() < until, f"not whole after {GIVE_UP} s: {views}"
+        time.sleep(0.5)
+
+
+def a_replica() -> str:
+    primary = wait_until_whole()
+    return next(host for host in lab.hosts("db") if host != primary)
+
+
+def rows(table: str) -> dict[str, list[int]]:
+    """What every member has, once the replicas have replayed what the primary has written."""
+    with connect(wait_until_whole()) as primary:
+        end = primary.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+    found = {}
+    for host in lab.hosts("db"):
+        until = time.monotonic() + GIVE_UP
+        with connect(host) as member:
+            behind = "SELECT pg_is_in_recovery() AND pg_last_wal_replay_lsn() < %s::pg_lsn"
+            while member.execute(behind, end).fetchone() == (True,):
+                assert time.monotonic() < until, f"{host} does not replay"
+                time.sleep(0.1)
+            found[host] = [number for (number,) in member.execute(f"SELECT number FROM {table}")]
+    return found
+
+
+@pytest.fixture
+def table() -> Iterator[str]:
+    """A new ledger in the database. No primary key: a write that happened twice shall show."""
+    name = f"ledger_{uuid.uuid4().hex[:12]}"
+    with connect(wait_until_whole()) as connection:
+        connection.execute(f"CREATE TABLE {name} (number bigint NOT NULL)")
+    yield name
+    with connect(wait_until_whole()) as connection:
+        connection.execute(f"DROP TABLE {name}")
+
+
+def recorder(table: str) -> Recorder:
+    return Recorder({host: Writer(host, table) for host in lab.hosts("db")})
+
+
+def judge(record: Recorder, table: str, *, fault: float, healed: float) -> Figures:
+    record.check_one_primary()
+    figures = record.compare(rows(table), fault=fault, healed=healed, end=record.acknowledged[-1].answered)
+    assert (figures.lost, figures.duplicated) == (0, 0), figures
+    return figures
+
+
+def kill_postgres(host: str) -> None:
+    """The postmaster alone; its children notice and end."""
+    lab.on(host, "kill -9 $(head -n 1 /var/lib/postgresql/17/main/postmaster.pid)")
+
+
+FAULTS = {
+    "primary: PostgreSQL killed": (wait_until_whole, Fault("killed", kill_postgres, lambda host: None)),
+    "primary: Patroni and PostgreSQL killed": (wait_until_whole, faults.killed("patroni")),
+    "primary: host powered off": (wait_until_whole, faults.POWERED_OFF),
+    "primary: host isolated": (wait_until_whole, faults.ISOLATED),
+    "primary: paused": (wait_until_whole, faults.paused("patroni")),
+    "replica: host powered off": (a_replica, faults.POWERED_OFF),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_acknowledged_write_is_lost(
+    name: str, run: int, table: str, report: Callable[[str, Figures], None]
+) -> None:
+    choose, fault = FAULTS[name]
+    host = choose()
+    with recorder(table) as record:
+        record.wait_for_writes(since=0)
+        begun = time.monotonic()
+        try:
+            fault.begin(host)
+            record.wait_for_writes(since=time.monotonic())
+        finally:
+            healed = time.monotonic()
+            fault.heal(host)
+        wait_until_whole()
+        record.wait_for_writes(since=time.monotonic())
+    report(name, judge(record, table, fault=begun, healed=healed))
+
+
+def test_a_switchover_loses_nothing(run: int, table: str, report: Callable[[str, Figures], None]) -> None:
+    candidate = a_replica()
+    with recorder(table) as record:
+        record.wait_for_writes(since=0)
+        begun = time.monotonic()
+        code, said = play("switchover", candidate=candidate)
+        assert code == 0, said
+        assert "Longest time between two acknowledged writes" in said
+        assert wait_until_whole() == candidate
+        healed = time.monotonic()
+        record.wait_for_writes(since=healed)
+    report("switchover", judge(record, table, fault=begun, healed=healed))
+
+
+def test_a_switchover_to_a_member_that_lags_is_refused() -> None:
+    primary, candidate = wait_until_whole(), a_replica()
+    # Patroni takes a paused replay back at once; a process that replays nothing more is what lag looks like.
+    replay = "$(pgrep --full '^postgres: .*: startup ')"
+    lab.on(candidate, f"kill -STOP {replay}")
+    try:
+        lab.on(
+            primary,
+            "runuser -u postgres -- psql --quiet --no-psqlrc --output=/dev/null --command"
+            """ "SELECT pg_logical_emit_message(true, 'lag', repeat('x', 2000000))" """,
+        )
+        code, said = play("switchover", candidate=candidate)
+    finally:
+        lab.on(candidate, f"kill -CONT {replay}")
+    assert code != 0, said
+    assert f"No switchover to {candidate}: it has to replay" in said
+    assert "Nothing was changed" in said
+    assert wait_until_whole() == primary
+
+
+def test_a_switchover_to_nobody_is_refused() -> None:
+    primary = wait_until_whole()
+    code, said = play("switchover", candidate="pg9")
+    assert code != 0
+    assert f"No switchover to pg9: it does not stream from {primary} (no member)" in said
+    assert wait_until_whole() == primary
+
+
+def test_without_etcd_the_primary_goes_on(
+    run: int, table: str, report: Callable[[str, Figures], None]
+) -> None:
+    primary = wait_until_whole()
+    with recorder(table) as record:
+        record.wait_for_writes(since=0)
+        begun = time.monotonic()
+        try:
+            lab.on("etcd", "systemctl stop etcd")
+            # Longer than the leader's lock lives.
+            time.sleep(30)
+            record.wait_for_writes(since=time.monotonic())
+        finally:
+            healed = time.monotonic()
+            lab.on("etcd", "systemctl start etcd")
+        assert wait_until_whole() == primary
+        record.wait_for_writes(since=time.monotonic())
+    report("etcd stopped everywhere", judge(record, table, fault=begun, healed=healed))
+
+
+def test_without_replicas_writes_wait(run: int, table: str) -> None:
+    primary = wait_until_whole()
+    replicas = ",".join(host for host in lab.hosts("db") if host != primary)
+    with recorder(table) as record:
+        record.wait_for_writes(since=0)
+        try:
+            lab.on(replicas, "systemctl stop patroni")
+            stopped = time.monotonic()
+            time.sleep(10)
+            alone = [write for write in record.acknowledged if write.sent > stopped]
+        finally:
+            healed = time.monotonic()
+            lab.on(replicas, "systemctl start patroni")
+        wait_until_whole()
+        record.wait_for_writes(since=time.monotonic())
+    assert not alone, f"{len(alone)} writes were acknowledged by a primary without replicas"
+    judge(record, table, fault=stopped, healed=healed)
+
+
+def test_a_cold_start_needs_no_hand(run: int, table: str, report: Callable[[str, Figures], None]) -> None:
+    wait_until_whole()
+    with recorder(table) as record:
+        record.wait_for_writes(since=0)
+        begun = time.monotonic()
+        faults.power_cycle(lab.hosts("db"))
+        wait_until_whole()
+        healed = time.monotonic()
+        record.wait_for_writes(since=healed)
+    report("all hosts powered off and on", judge(record, table, fault=begun, healed=healed))
+
+
+CLONE = lab.hosts("db")[-1]
+
+
+@pytest.fixture
+def moment(table: str) -> str:
+    """A moment after 1 was written to the ledger and before 2 was, in the archive."""
+    code, said = play("backup")
+    assert code == 0, said
+    primary = wait_until_whole()
+    with connect(primary) as connection:
+        connection.execute(f"INSERT INTO {table} VALUES (1)")
+        time.sleep(1)
+        row = connection.execute("SELECT clock_timestamp()::timestamptz(0)::text").fetchone()
+        time.sleep(1)
+        connection.execute(f"INSERT INTO {table} VALUES (2)")
+    lab.on(primary, "runuser -u postgres -- psql --no-psqlrc --command 'SELECT pg_switch_wal()'")
+    assert row
+    return str(row[0])
+
+
+def test_a_moment_is_restored_into_a_clone(table: str, moment: str) -> None:
+    code, said = play("restore", restore_to="clone", restore_time=moment)
+    assert code == 0, said
+    try:
+        psql = "runuser -u postgres -- psql --no-psqlrc --tuples-only --no-align --port=5434 ballast"
+        assert lab.on(CLONE, f"{psql} --command 'TABLE {table}'")[CLONE] == "1"
+        assert "has a clone already" in play("restore", restore_to="clone")[1]
+    finally:
+        lab.on(CLONE, "systemctl stop postgresql-clone; rm -r /var/lib/postgresql/17/clone")
+    assert rows(table) == {host: [1, 2] for host in lab.hosts("db")}
+
+
+def test_a_moment_is_restored_into_the_cluster(table: str, moment: str) -> None:
+    code, said = play("restore", restore_to="cluster", restore_time=moment)
+    assert code == 0, said
+    assert rows(table) == {host: [1] for host in lab.hosts("db")}
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({}, "say restore_to=clone"),
+        ({"restore_to": "cluster", "restore_time": "teatime"}, "restore_time=teatime is no moment"),
+        (
+            {"restore_to": "cluster", "restore_time": "2020-01-01"},
+            "2020-01-01 is before the end of the first",
+        ),
+        ({"restore_to": "cluster", "restore_time": "2100-01-01"}, "2100-01-01 has not come yet"),
+        ({"restore_to": "cluster", "restore_time": "now"}, "the archive has no WAL up to now"),
+    ],
+)
+def test_what_cannot_be_restored_is_refused(variables: dict[str, str], sentence: str) -> None:
+    primary = wait_until_whole()
+    code, said = play("restore", **variables)
+    assert code != 0
+    assert f"No restore: {sentence}" in said
+    assert wait_until_whole() == primary
+    lab.on(CLONE, "test ! -e /var/lib/postgresql/17/clone")
+
+
+def test_a_removal_that_would_cost_the_quorum_is_refused() -> None:
+    primary = wait_until_whole()
+    down, other = (host for host in lab.hosts("db") if host != primary)
+    removal_is_refused(other, tier="etcd", down=down, stays=primary)
+    assert wait_until_whole() == primary

@@ -1,0 +1,230 @@
+"""Redis under faults: what a failover may lose is bounded, and every member is back by itself.
+
+Replication does not wait: a write is acknowledged before a replica has it. So what the primary acknowledged
+last may be lost, and a primary that was cut off goes on until it has missed its replicas for
+`min-replicas-max-lag`; then it refuses. LOSS_WINDOW bounds both.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
+from redis.retry import Retry
+
+import lab
+from lab import faults
+from tests.faults.play import removal_is_refused
+from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError, Write
+
+GIVE_UP = 120
+# Seconds: min-replicas-max-lag (2), a replica's acknowledgement that is counted in whole seconds (1), and the
+# primary's look at them once a second (1).
+LOSS_WINDOW = 4
+
+
+def client(host: str, user: str, port: int = 6379) -> redis.Redis:
+    return redis.Redis(
+        host=lab.variable("node_address", host),
+        port=port,
+        username=user,
+        password=lab.secret(f"redis_{user}"),
+        decode_responses=True,
+        socket_connect_timeout=1,
+        socket_timeout=3,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@dataclass
+class Writer:
+    """Appends numbers to a list at one member, whatever its role. Redis tells no epoch."""
+
+    host: str
+    ledger: str
+    connected: redis.Redis | None = None
+
+    def __call__(self, number: int) -> int:
+        if self.connected is None:
+            try:
+                self.connected = client(self.host, "app")
+                self.connected.ping()
+            except redis.RedisError as error:
+                self.connected = None
+                raise RefusedError from error
+        try:
+            self.connected.rpush(self.ledger, number)
+        except (ReadOnlyError, BusyLoadingError) as error:
+            raise RefusedError from error
+        except ResponseError as error:
+            if "NOREPLICAS" in str(error):
+                raise RefusedError from error
+            raise
+        except redis.RedisError as error:
+            self.connected.close()
+            self.connected = None
+            raise UnknownError from error
+        return 0
+
+
+def replication(host: str) -> dict[str, Any]:
+    """INFO replication of a member; empty if it does not answer."""
+    try:
+        with client(host, "check") as member:
+            return dict(member.info("replication"))
+    except redis.RedisError:
+        return {}
+
+
+def named_by_sentinel(host: str) -> str:
+    """The address of the primary that a member's sentinel names."""
+    try:
+        with client(host, "admin", 26379) as sentinel:
+            return str(sentinel.execute_command("SENTINEL", "get-master-addr-by-name", "main")[0])
+    except redis.RedisError:
+        return ""
+
+
+def wait_until_whole() -> str:
+    """Returns the primary once there is one, which every sentinel names, and the others replicate it."""
+    hosts = lab.hosts("cache")
+    until = time.monotonic() + GIVE_UP
+    while True:
+        views = {host: replication(host) for host in hosts}
+        primaries = [host for host, view in views.items() if view.get("role") == "master"]
+        named = {named_by_sentinel(host) for host in hosts}
+        if (
+            len(primaries) == 1
+            and named == {lab.variable("node_address", primaries[0])}
+            and views[primaries[0]]["connected_slaves"] == len(hosts) - 1
+            and all(views[host].get("master_link_status") == "up" for host in hosts if host != primaries[0])
+        ):
+            return primaries[0]
+        assert time.monotonic() < until, f"not whole after {GIVE_UP} s: {named} {views}"
+        time.sleep(0.5)
+
+
+def a_replica() -> str:
+    primary = wait_until_whole()
+    return next(host for host in lab.hosts("cache") if host != primary)
+
+
+def numbers(ledger: str) -> dict[str, list[int]]:
+    """What every member has, once the replicas have what the primary has."""
+    primary = wait_until_whole()
+    end = replication(primary)["master_repl_offset"]
+    found = {}
+    for host in lab.hosts("cache"):
+        until = time.monotonic() + GIVE_UP
+        while host != primary and replication(host)["slave_repl_offset"] < end:
+            assert time.monotonic() < until, f"{host} lags behind"
+            time.sleep(0.1)
+        with client(host, "app") as member:
+            found[host] = [int(number) for number in member.lrange(ledger, 0, -1)]
+    return found
+
+
+@pytest.fixture
+def ledger() -> Iterator[str]:
+    name = f"ledger:{uuid.uuid4().hex[:12]}"
+    wait_until_whole()
+    yield name
+    with client(wait_until_whole(), "app") as member:
+        member.delete(name)
+
+
+def recorder(ledger: str) -> Recorder:
+    return Recorder({host: Writer(host, ledger) for host in lab.hosts("cache")})
+
+
+def judge(record: Recorder, ledger: str, *, fault: float, begun: float, healed: float) -> Figures:
+    """`fault` began to be made, and was there at `begun`."""
+    figures = record.compare(
+        numbers(ledger), fault=fault, healed=healed, end=record.acknowledged[-1].answered
+    )
+    late = [write for write in record.lost if not fault - 1 < write.sent < begun + LOSS_WINDOW]
+    assert not late, f"lost outside of the {LOSS_WINDOW} s after the fault: {late}"
+    assert figures.duplicated == 0, figures
+    return figures
+
+
+FAULTS = {
+    "primary: Redis killed": (wait_until_whole, faults.killed("redis-server")),
+    "primary: host powered off": (wait_until_whole, faults.POWERED_OFF),
+    "primary: host isolated": (wait_until_whole, faults.ISOLATED),
+    "primary: paused": (wait_until_whole, faults.paused("redis-server")),
+    "replica: host powered off": (a_replica, faults.POWERED_OFF),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_a_failover_loses_is_bounded(
+    name: str, run: int, ledger: str, report: Callable[[str, Figures], None]
+) -> None:
+    choose, fault = FAULTS[name]
+    host = choose()
+    with recorder(ledger) as record:
+        record.wait_for_writes(since=0)
+        before = time.monotonic()
+        try:
+            fault.begin(host)
+            begun = time.monotonic()
+            record.wait_for_writes(since=begun)
+            time.sleep(LOSS_WINDOW + 1)
+        finally:
+            healed = time.monotonic()
+            fault.heal(host)
+        wait_until_whole()
+        record.wait_for_writes(since=time.monotonic())
+    if fault is faults.ISOLATED:
+        # It still had clients: they were refused as soon as it had missed its replicas for long enough.
+        stubborn = [w for w in taken_by(record, host) if begun + LOSS_WINDOW < w.sent < healed]
+        assert not stubborn, stubborn
+    report(name, judge(record, ledger, fault=before, begun=begun, healed=healed))
+
+
+def taken_by(record: Recorder, host: str) -> list[Write]:
+    return [write for write in record.acknowledged if write.member == host]
+
+
+def test_a_planned_failover(run: int, ledger: str, report: Callable[[str, Figures], None]) -> None:
+    primary = wait_until_whole()
+    with recorder(ledger) as record:
+        record.wait_for_writes(since=0)
+        begun = time.monotonic()
+        # Sentinel does not wait for the old primary to stop: writes are held until it is told to follow.
+        with client(primary, "admin") as member, client(primary, "admin", 26379) as sentinel:
+            member.client_pause(5000, all=False)
+            time.sleep(0.2)
+            sentinel.execute_command("SENTINEL", "FAILOVER", "main")
+        until = begun + GIVE_UP
+        while wait_until_whole() == primary:
+            assert time.monotonic() < until, "the sentinels did not fail over"
+        healed = time.monotonic()
+        record.wait_for_writes(since=healed)
+    figures = judge(record, ledger, fault=begun, begun=begun, healed=healed)
+    assert figures.lost == 0, figures
+    report("planned failover, writes held", figures)
+
+
+def test_a_cold_start_needs_no_hand(run: int, ledger: str, report: Callable[[str, Figures], None]) -> None:
+    with recorder(ledger) as record:
+        record.wait_for_writes(since=0)
+        before = time.monotonic()
+        begun = faults.power_cycle(lab.hosts("cache"))
+        wait_until_whole()
+        healed = time.monotonic()
+        record.wait_for_writes(since=healed)
+    report("all hosts powered off and on", judge(record, ledger, fault=before, begun=begun, healed=healed))
+
+
+def test_a_removal_that_would_leave_no_replica_is_refused() -> None:
+    primary = wait_until_whole()
+    down, other = (host for host in lab.hosts("cache") if host != primary)
+    removal_is_refused(other, tier="cache", down=down, stays=primary)
+    assert wait_until_whole() == primary
