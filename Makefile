@@ -4,8 +4,10 @@ TOPOLOGY ?= full
 USERS ?= 2
 DURATION ?= 60s
 ROUNDS ?= 5
+# Molecule folds what it passes on, tables too: at 80 where it sees no terminal.
+COLUMNS ?= 160
 
-export TOPOLOGY
+export TOPOLOGY COLUMNS
 export VAGRANT_DEFAULT_PROVIDER := $(shell bin/provider)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg

@@ -63,15 +63,13 @@ def power_on(host: str) -> None:
         _run("vagrant", "up", "--no-provision", host)
 
 
-def power_cycle(hosts: list[str]) -> float:
-    """Powers all off, then on again, in another order and not at once. When all were off (monotonic)."""
+def power_cycle(hosts: list[str]) -> None:
+    """Powers all off, then on again, in another order and not at once."""
     for host in hosts:
         power_off(host)
-    off = time.monotonic()
     for host in reversed(hosts):
         power_on(host)
         time.sleep(2)
-    return off
 
 
 def controller() -> str:

@@ -67,16 +67,7 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
-    result_backend=settings.CELERY_RESULT_BACKEND,
-    result_expires=3600,
-    redis_socket_connect_timeout=1,
-    redis_socket_timeout=1,
-    redis_retry_on_timeout=False,
-    result_backend_transport_options={
-        # A demoted Redis refuses writes: that is a reason to connect anew, not a bug.
-        "additional_connection_errors": ["redis.exceptions.ReadOnlyError"],
-        "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1},
-    },
+    result_backend="ballast.results:ResultBackend",
     # A worker keeps its database connection from task to task; a broken one is replaced by the task itself.
     CELERY_DB_REUSE_MAX=10_000,
 )

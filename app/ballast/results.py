@@ -1,34 +1,44 @@
-"""Celery's result backend. Results are a convenience: a load query's truth is its row in PostgreSQL."""
+"""Celery's result backend: the rows of load queries, read as results.
 
-import logging
+A worker commits the outcome of a query into its row. That is the result, kept by PostgreSQL: never evicted, never
+lost in a failover, and in no second place that could say something else.
+"""
+
+import uuid
 from typing import Any
 
-from celery.backends.redis import RedisBackend
-from redis.exceptions import RedisError
+from celery import states
+from celery.backends.base import BaseBackend
 
-from ballast.breaker import Breaker
-
-logger = logging.getLogger(__name__)
+from ballast.models import LoadQuery
 
 
-class ResultBackend(RedisBackend):
-    """Redis, but its absence stops neither a submission nor a worker."""
+class CalculationFailed(Exception):
+    """What `AsyncResult.get()` raises for a load query that ended `failed`; says why."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.breaker = Breaker(pause=2.0)
 
-    def on_task_call(self, producer: Any, task_id: str) -> None:
-        """Celery would subscribe to the result here, before it publishes. Nobody waits that way."""
+class ResultBackend(BaseBackend):
+    """`AsyncResult(id)` of a load query: state and result of its row. An unknown id is PENDING, as Celery has it."""
+
+    _STATES = {
+        LoadQuery.State.QUEUED: states.PENDING,
+        LoadQuery.State.RUNNING: states.STARTED,
+        LoadQuery.State.DONE: states.SUCCESS,
+        LoadQuery.State.FAILED: states.FAILURE,
+    }
 
     def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
-        if not self.breaker.allows():
-            return result
-        try:
-            stored = super().store_result(task_id, result, state, *args, **kwargs)
-        except (RedisError, OSError) as error:
-            self.breaker.failed()
-            logger.warning("A result was not kept in Redis: %s", error)
-            return result
-        self.breaker.succeeded()
-        return stored
+        """Celery's copy of what the task has committed: nothing is left to keep."""
+        return result
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        query = LoadQuery.objects.using("default").filter(pk=uuid.UUID(task_id)).first()
+        if query is None:
+            return {"task_id": task_id, "status": states.PENDING, "result": None}
+        failed = query.state == LoadQuery.State.FAILED
+        return {
+            "task_id": task_id,
+            "status": self._STATES[LoadQuery.State(query.state)],
+            "result": CalculationFailed(query.error) if failed else query.result,
+            "date_done": query.finished_at,
+        }

@@ -111,7 +111,7 @@ DATABASES = {
 }
 DATABASE_ROUTERS = ["ballast.routers.ReplicaRouter"]
 
-# --- Redis: finished users and counters in one database, Celery's results in another.
+# --- Redis: finished users and counters; nothing that cannot be made again.
 _REDIS = "redis://{user}:{password}@{host}:{port}".format(
     host=env.text("REDIS_HOST", "127.0.0.1"),
     port=env.integer("REDIS_PORT", 6379, low=1, high=65535),
@@ -151,7 +151,6 @@ CELERY_BROKER_URL = "amqp://{user}:{password}@{host}:{port}/{vhost}".format(
     password=quote(env.secret("AMQP_PASSWORD"), safe=""),
     vhost=quote(env.text("AMQP_VHOST", "/"), safe=""),
 )
-CELERY_RESULT_BACKEND = f"ballast.results.ResultBackend+{_REDIS}/{env.integer('REDIS_RESULT_DB', 1, low=0, high=15)}"
 
 # Where a worker serves its metrics; unset: nowhere.
 WORKER_METRICS = env.address("WORKER_METRICS")

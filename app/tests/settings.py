@@ -9,7 +9,6 @@ for _name in ("SECRET_KEY", "DATABASE_PASSWORD", "AMQP_PASSWORD"):
 os.environ["BALLAST_SERVICE"] = "web"
 os.environ["BALLAST_QUEUE"] = "ballast_test"
 os.environ["BALLAST_REDIS_CACHE_DB"] = "14"
-os.environ["BALLAST_REDIS_RESULT_DB"] = "15"
 os.environ["BALLAST_DRAIN_FILE"] = "/tmp/ballast-test-drain"
 os.environ["BALLAST_SIGNUP_RATE"] = "0"
 os.environ["BALLAST_TOKEN_RATE"] = "0"

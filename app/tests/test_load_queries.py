@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from celery import states
+from celery.result import AsyncResult
 from django.db import connections
 from django.test import Client, override_settings
 from django.utils import timezone
 
 from ballast import celery, load_queries
 from ballast.models import LoadQuery
+from ballast.results import CalculationFailed
 from tests.conftest import Worker
 from tests.patience import eventually
 from tests.test_problems import assert_problem
@@ -119,15 +122,20 @@ def test_redis_is_not_needed(client: Client, post: Post, worker: Worker, no_redi
     assert outcome(client, response["Location"])["result"] == 55
 
 
-def test_publishing_does_not_touch_the_result_backend(
-    post: Post, no_worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise AssertionError("the result backend was asked")
+def test_celery_reads_the_row_as_the_result(post: Post, no_worker: Worker, no_redis: None) -> None:
+    result: AsyncResult[int] = AsyncResult(post(PATH, {"n": 10})["Location"].rpartition("/")[2], app=celery.app)
+    assert result.state == states.PENDING
+    no_worker.start()
+    assert result.get(timeout=20, interval=0.05) == 55
+    assert result.successful()
+    assert result.date_done == LoadQuery.objects.get().finished_at
 
-    monkeypatch.setattr(type(celery.app.backend), "client", property(fail))
-    post(PATH, {"n": 10})
-    assert messages() == 1
+
+def test_celery_reads_a_failed_row_as_a_failure(db: None) -> None:
+    query = LoadQuery.objects.create(n=1, caller="test", state="failed", error="took too long")
+    with pytest.raises(CalculationFailed, match="took too long"):
+        AsyncResult(str(query.pk), app=celery.app).get(timeout=1)
+    assert AsyncResult(str(uuid.uuid4()), app=celery.app).state == states.PENDING
 
 
 def test_without_rabbitmq_a_query_is_accepted_and_run_later(

@@ -13,7 +13,6 @@ from django.conf import settings
 from django.db import connections
 from django.test import Client, override_settings
 from django_redis import get_redis_connection
-from redis import Redis
 
 from ballast import cache, changes, health
 from ballast.models import LoadQuery, User
@@ -208,7 +207,7 @@ def test_throttles_let_everybody_through_without_redis_and_count_again_after(
     eventually(lambda: 429 in statuses(), 10)
 
 
-def test_a_worker_needs_no_result_backend(
+def test_a_worker_needs_no_redis(
     client: Client, post: Post, no_worker: Worker, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BALLAST_REDIS_HOST", HOST)
@@ -224,16 +223,9 @@ def test_a_worker_needs_no_result_backend(
         assert [outcome(client, location)["state"] for location in locations] == ["done"] * 20
         assert time.monotonic() - started < 10
 
-    def kept() -> int:
-        with Redis.from_url(f"{server.url}/{settings.CELERY_RESULT_BACKEND.rpartition('/')[2]}") as results:
-            return len(list(results.scan_iter("celery-task-meta-*")))
-
     all_done()
-    eventually(lambda: kept() == 20)
     server.hang()
     all_done()
-    server.resume()
-    eventually(lambda: outcome(client, post(PATH, {"n": 1})["Location"]) and kept() > 20)
     server.kill()
     all_done()
     assert not LoadQuery.objects.exclude(attempts=1).exists()

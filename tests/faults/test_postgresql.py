@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -175,6 +176,35 @@ def test_no_acknowledged_write_is_lost(
         wait_until_whole()
         record.wait_for_writes(since=time.monotonic())
     report(name, judge(record, table, fault=begun, healed=healed))
+
+
+def test_an_isolated_replica_leaves_the_read_pool() -> None:
+    replica = a_replica()
+    answer = partial(read_pool, replica)
+    assert answer() == 200
+    try:
+        faults.isolate(replica)
+        wait_for(lambda: answer() == 503, f"{replica} is still offered for reads")
+        # It was not the question that failed: PostgreSQL itself is well, and a step behind from now on.
+        with connect(replica) as connection:
+            assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+    finally:
+        faults.rejoin(replica)
+    wait_until_whole()
+    wait_for(lambda: answer() == 200, f"{replica} is not back for reads")
+
+
+def read_pool(host: str) -> int:
+    """What Patroni answers when HAProxy asks whether a member may serve reads (group_vars/lb.yml)."""
+    url = f"http://{lab.variable('node_address', host)}:8008/quorum?lag=1MB"
+    return requests.options(url, timeout=5).status_code
+
+
+def wait_for(true: Callable[[], bool], otherwise: str) -> None:
+    until = time.monotonic() + GIVE_UP
+    while not true():
+        assert time.monotonic() < until, f"{otherwise} after {GIVE_UP} s"
+        time.sleep(0.5)
 
 
 def test_a_switchover_loses_nothing(run: int, table: str, report: Callable[[str, Figures], None]) -> None:
