@@ -91,8 +91,14 @@ def isolate(host: str) -> None:
     lab.on(host, f"nft 'table inet ballast_fault {{ {chains} }}'")
 
 
+def deafen(host: str, port: int) -> None:
+    """Nobody hears anything from a TCP port of a host any more, neither an answer nor a refusal."""
+    chain = f"chain input {{ type filter hook input priority -300; tcp dport {port} drop; }};"
+    lab.on(host, f"nft 'table inet ballast_fault {{ {chain} }}'")
+
+
 def rejoin(host: str) -> None:
-    """Takes the cut of `isolate` away."""
+    """Takes away what `isolate` and `deafen` put in the way."""
     lab.on(host, "nft 'table inet ballast_fault {}; delete table inet ballast_fault'")
 
 

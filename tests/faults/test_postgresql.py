@@ -1,5 +1,6 @@
 """PostgreSQL under faults: one primary, no acknowledged write lost, every member back by itself."""
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 import requests
+import yaml
 
 import lab
 from lab import faults
@@ -180,24 +182,27 @@ def test_no_acknowledged_write_is_lost(
 
 def test_an_isolated_replica_leaves_the_read_pool() -> None:
     replica = a_replica()
-    answer = partial(read_pool, replica)
-    assert answer() == 200
+    offered = partial(is_offered_for_reads, replica)
+    assert offered()
     try:
         faults.isolate(replica)
-        wait_for(lambda: answer() == 503, f"{replica} is still offered for reads")
+        wait_for(lambda: not offered(), f"{replica} is still offered for reads")
         # It was not the question that failed: PostgreSQL itself is well, and a step behind from now on.
         with connect(replica) as connection:
             assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
     finally:
         faults.rejoin(replica)
     wait_until_whole()
-    wait_for(lambda: answer() == 200, f"{replica} is not back for reads")
+    wait_for(offered, f"{replica} is not back for reads")
 
 
-def read_pool(host: str) -> int:
-    """What Patroni answers when HAProxy asks whether a member may serve reads (group_vars/lb.yml)."""
-    url = f"http://{lab.variable('node_address', host)}:8008/quorum?lag=1MB"
-    return requests.options(url, timeout=5).status_code
+def is_offered_for_reads(host: str) -> bool:
+    """Whether a member would pass the check by which HAProxy chooses whom reads go to."""
+    balancer = yaml.safe_load((lab.ROOT / "playbooks/group_vars/lb.yml").read_text())
+    pool = next(each for each in balancer["haproxy_tcp_services"] if each["name"] == "postgresql_read")
+    url = f"http://{lab.variable('node_address', host)}:8008{pool['check_path']}"
+    answer = requests.get(url, timeout=5)
+    return answer.status_code == 200 and re.search(pool["check_body"], answer.text) is not None
 
 
 def wait_for(true: Callable[[], bool], otherwise: str) -> None:
@@ -219,6 +224,34 @@ def test_a_switchover_loses_nothing(run: int, table: str, report: Callable[[str,
         healed = time.monotonic()
         record.wait_for_writes(since=healed)
     report("switchover", judge(record, table, fault=begun, healed=healed))
+
+
+def test_a_primary_hands_over_while_the_repository_does_not_answer(
+    run: int, table: str, report: Callable[[str, Figures], None]
+) -> None:
+    repository = lab.hosts("backup")[0]
+    if wait_until_whole() == repository:
+        code, said = play("switchover")
+        assert code == 0, said
+    primary = wait_until_whole()
+    candidate = next(host for host in lab.hosts("db") if host not in (primary, repository))
+    with recorder(table) as record:
+        record.wait_for_writes(since=0)
+        begun = time.monotonic()
+        try:
+            faults.deafen(repository, lab.port("pgbackrest_repository"))
+            code, said = play("switchover", candidate=candidate)
+            assert code == 0, said
+            # Asked to stop, it tries to archive what it has: it follows the new primary all the same.
+            assert wait_until_whole() == candidate
+            healed = time.monotonic()
+            record.wait_for_writes(since=healed)
+        finally:
+            faults.rejoin(repository)
+    report("switchover, the repository away", judge(record, table, fault=begun, healed=healed))
+    with connect(candidate) as connection:
+        archived = "SELECT last_archived_time > clock_timestamp() - interval '1 minute' FROM pg_stat_archiver"
+        wait_for(lambda: connection.execute(archived).fetchone() == (True,), "the WAL is not archived")
 
 
 def test_a_switchover_to_a_member_that_lags_is_refused() -> None:

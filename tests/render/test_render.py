@@ -181,6 +181,7 @@ def test_every_backend_has_every_host_of_its_tier(rendered: Rendered) -> None:
         "web": hosts("web", rendered.size),
         "postgresql_write": hosts("db", rendered.size),
         "postgresql_read": hosts("db", rendered.size),
+        "postgresql_stale": hosts("db", rendered.size),
         "redis_primary": hosts("cache", rendered.size),
         "rabbitmq_any": hosts("queue", rendered.size),
     }
