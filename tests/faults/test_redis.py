@@ -29,7 +29,7 @@ GIVE_UP = 120
 # Seconds: min-replicas-max-lag (2), a replica's acknowledgement that is counted in whole seconds (1), and the
 # primary's look at them once a second (1).
 LOSS_WINDOW = 4
-# Seconds that a write may wait for the disk (appendfsync everysec): what the loss of all hosts at once may cost.
+# Seconds that a write may wait for the disk (appendfsync everysec): what the loss of all hosts may cost.
 FSYNC_WINDOW = 2
 # Milliseconds that a writer waits for a replica.
 REPLICA_WAIT = 1000
