@@ -20,6 +20,8 @@ from tests.faults.play import play, removal_is_refused
 from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
 
 GIVE_UP = 180
+DATA = "/var/lib/postgresql/17/main"
+CLONE_DATA = "/var/lib/postgresql/17/clone"
 
 
 def connect(host: str, **options: Any) -> psycopg.Connection[Any]:
@@ -147,7 +149,7 @@ def judge(record: Recorder, table: str, *, fault: float, healed: float) -> Figur
 
 def kill_postgres(host: str) -> None:
     """The postmaster alone; its children notice and end."""
-    lab.on(host, "kill -9 $(head -n 1 /var/lib/postgresql/17/main/postmaster.pid)")
+    lab.on(host, f"kill -9 $(head -n 1 {DATA}/postmaster.pid)")
 
 
 FAULTS = {
@@ -183,7 +185,7 @@ def test_no_acknowledged_write_is_lost(
 def test_an_isolated_replica_leaves_the_read_pool() -> None:
     replica = a_replica()
     offered = partial(is_offered_for_reads, replica)
-    assert offered()
+    wait_for(offered, f"{replica} is not offered for reads")
     try:
         faults.isolate(replica)
         wait_for(lambda: not offered(), f"{replica} is still offered for reads")
@@ -201,7 +203,10 @@ def is_offered_for_reads(host: str) -> bool:
     balancer = yaml.safe_load((lab.ROOT / "playbooks/group_vars/lb.yml").read_text())
     pool = next(each for each in balancer["haproxy_tcp_services"] if each["name"] == "postgresql_read")
     url = f"http://{lab.variable('node_address', host)}:8008{pool['check_path']}"
-    answer = requests.get(url, timeout=5)
+    try:
+        answer = requests.get(url, timeout=5)
+    except requests.RequestException:
+        return False
     return answer.status_code == 200 and re.search(pool["check_body"], answer.text) is not None
 
 
@@ -249,9 +254,47 @@ def test_a_primary_hands_over_while_the_repository_does_not_answer(
         finally:
             faults.rejoin(repository)
     report("switchover, the repository away", judge(record, table, fault=begun, healed=healed))
-    with connect(candidate) as connection:
-        archived = "SELECT last_archived_time > clock_timestamp() - interval '1 minute' FROM pg_stat_archiver"
-        wait_for(lambda: connection.execute(archived).fetchone() == (True,), "the WAL is not archived")
+    archive(candidate)
+
+
+def archive(primary: str) -> str:
+    """Returns once all that the primary has written is in the archive: the last segment's name."""
+    # A switch after nothing was written switches nothing.
+    write = "SELECT pg_logical_emit_message(false, 'archive', '') > '0/0'"
+    switch = "SELECT pg_walfile_name(pg_switch_wal())"
+    psql = "runuser -u postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --command"
+    said = lab.on(primary, f'{psql} "{write}" >/dev/null && {psql} "{switch}"')
+    done = "SELECT last_archived_wal >= %s FROM pg_stat_archiver"
+    with connect(primary) as connection:
+        wait_for(
+            lambda: connection.execute(done, [said[primary]]).fetchone() == (True,), "the WAL is not archived"
+        )
+    return said[primary]
+
+
+def push_another(primary: str, segment: str, name: str) -> int:
+    """Archives a segment by another name and with other content; the archive command's exit code."""
+    # pgBackRest looks for the queue beside a segment, and takes none from elsewhere.
+    command = (
+        f"cd {DATA}; d=$(mktemp -d -p {DATA}); mkdir $d/archive_status; cp pg_wal/{segment} $d/{name};"
+        f" head -c 16 /dev/urandom | dd of=$d/{name} bs=1 seek=1000000 conv=notrunc status=none;"
+        f" chown -R postgres $d; runuser -u postgres -- pgbackrest-archive $d/{name} >&2; echo $?; rm -r $d"
+    )
+    return int(lab.on(primary, command)[primary])
+
+
+def test_what_a_timeline_left_behind_does_not_stop_the_archive() -> None:
+    primary = wait_until_whole()
+    history = lab.on(primary, f"cat $(ls {DATA}/pg_wal/*.history | tail -n 1)")[primary]
+    timeline, end = history.split("\n")[-1].split("\t")[:2]
+    log, offset = (int(number, 16) for number in end.split("/"))
+    left_behind = f"{int(timeline):08X}{log:08X}{offset >> 24:08X}"
+    present = archive(primary)
+    # The first may be the only one in the archive, the second is not.
+    assert [push_another(primary, present, left_behind) for _ in range(2)] == [0, 0]
+    # What every member has to have alike is no such thing: two of it are two primaries.
+    duplicate = 45
+    assert push_another(primary, present, present) == duplicate
 
 
 def test_a_switchover_to_a_member_that_lags_is_refused() -> None:
@@ -276,9 +319,9 @@ def test_a_switchover_to_a_member_that_lags_is_refused() -> None:
 
 def test_a_switchover_to_nobody_is_refused() -> None:
     primary = wait_until_whole()
-    code, said = play("switchover", candidate="pg9")
+    code, said = play("switchover", candidate="postgres9")
     assert code != 0
-    assert f"No switchover to pg9: it does not stream from {primary} (no member)" in said
+    assert f"No switchover to postgres9: it does not stream from {primary} (no member)" in said
     assert wait_until_whole() == primary
 
 
@@ -348,7 +391,7 @@ def moment(table: str) -> str:
         row = connection.execute("SELECT clock_timestamp()::timestamptz(0)::text").fetchone()
         time.sleep(1)
         connection.execute(f"INSERT INTO {table} VALUES (2)")
-    lab.on(primary, "runuser -u postgres -- psql --no-psqlrc --command 'SELECT pg_switch_wal()'")
+    archive(primary)
     assert row
     return str(row[0])
 
@@ -361,7 +404,7 @@ def test_a_moment_is_restored_into_a_clone(table: str, moment: str) -> None:
         assert lab.on(CLONE, f"{psql} --command 'TABLE {table}'")[CLONE] == "1"
         assert "has a clone already" in play("restore", restore_to="clone")[1]
     finally:
-        lab.on(CLONE, "systemctl stop postgresql-clone; rm -r /var/lib/postgresql/17/clone")
+        lab.on(CLONE, f"systemctl stop postgresql-clone; rm -r {CLONE_DATA}")
     assert rows(table) == {host: [1, 2] for host in lab.hosts("db")}
 
 
@@ -381,7 +424,6 @@ def test_a_moment_is_restored_into_the_cluster(table: str, moment: str) -> None:
             "2020-01-01 is before the end of the first",
         ),
         ({"restore_to": "cluster", "restore_time": "2100-01-01"}, "2100-01-01 has not come yet"),
-        ({"restore_to": "cluster", "restore_time": "now"}, "the archive has no WAL up to now"),
     ],
 )
 def test_what_cannot_be_restored_is_refused(variables: dict[str, str], sentence: str) -> None:
@@ -390,7 +432,22 @@ def test_what_cannot_be_restored_is_refused(variables: dict[str, str], sentence:
     assert code != 0
     assert f"No restore: {sentence}" in said
     assert wait_until_whole() == primary
-    lab.on(CLONE, "test ! -e /var/lib/postgresql/17/clone")
+    lab.on(CLONE, f"test ! -e {CLONE_DATA}")
+
+
+def test_a_moment_that_is_not_in_the_archive_yet_is_refused() -> None:
+    primary = wait_until_whole()
+    # Whatever is written from now on, it is archived later.
+    archiver = "$(pgrep --full '^postgres: .*: archiver')"
+    lab.on(primary, f"kill -STOP {archiver}")
+    try:
+        code, said = play("restore", restore_to="cluster", restore_time="now")
+    finally:
+        lab.on(primary, f"kill -CONT {archiver}")
+    assert code != 0
+    assert "No restore: the archive has no WAL up to now" in said
+    assert wait_until_whole() == primary
+    lab.on(CLONE, f"test ! -e {CLONE_DATA}")
 
 
 def test_a_removal_that_would_cost_the_quorum_is_refused() -> None:
