@@ -62,12 +62,35 @@ request = urllib.request.Request(
     data=json.dumps({"leader": env["LEADER_NAME"], "candidate": env["CANDIDATE_NAME"]}).encode(),
     headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
 )
-try:
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        said = answer.read().decode()
-except urllib.error.HTTPError as error:
-    sys.exit(f"Patroni refuses: {error.read().decode()}")
 
+
+def leads() -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{env['CANDIDATE']}:{env['RESTAPI_PORT']}/primary", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def switch_over() -> str:
+    """Asks again when Patroni refuses: all was well, so a member was slow or etcd just changes its leader."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            refusal = error.read().decode()
+        except OSError as error:
+            refusal = str(error)
+        if leads():
+            return f'Switched over to "{env["CANDIDATE_NAME"]}" ({refusal}).'
+        if time.monotonic() > until:
+            sys.exit(f"Patroni refuses: {refusal}")
+        time.sleep(1)
+
+
+said = switch_over()
 wait_for_writes(time.monotonic())
 ending.set()
 writer.join(5)
