@@ -16,6 +16,7 @@ import pika
 import pytest
 import requests
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, NackError, UnroutableError
 
 import lab
@@ -26,8 +27,8 @@ from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
 GIVE_UP = 180
 # It logs every connection that it does not get.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
-# What pika raises when a connection is or goes away; the last two are its own slips on the way.
-GONE = (AMQPError, OSError, AssertionError, AttributeError)
+# What pika raises when a connection is or goes away, or is not made in time; the last two are its own slips.
+GONE = (AMQPError, AMQPConnectorException, OSError, AssertionError, AttributeError)
 
 
 def connect(host: str) -> BlockingChannel:

@@ -76,6 +76,9 @@ class Writer:
         except ResponseError as error:
             if "NOREPLICAS" in str(error):
                 raise RefusedError from error
+            # A primary that becomes a replica sends away who waits.
+            if "UNBLOCKED" in str(error):
+                raise UnknownError from error
             raise
         except redis.RedisError as error:
             self.connected.close()

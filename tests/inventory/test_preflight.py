@@ -64,7 +64,7 @@ def test_two_hosts_on_one_address_are_refused(full: dict[str, Any], tmp_path: Pa
 
 
 def test_an_even_number_of_etcd_members_is_refused(full: dict[str, Any], tmp_path: Path) -> None:
-    del full["ballast"]["children"]["db"]["hosts"]["db3"]
+    del full["ballast"]["children"]["db"]["hosts"]["pg3"]
     said = sentence_of(preflight(write(tmp_path, full)))
     assert f"{tmp_path}/hosts.yml: group etcd has 2 members" in said
     assert "use 1, 3 or 5" in said
