@@ -50,7 +50,7 @@ smoke: topology
 summary:
 	@python -m lab.status
 
-ssh-%: ## a shell on a host: make ssh-db1
+ssh-%: ## a shell on a host: make ssh-pg1
 	@vagrant ssh $*
 
 converge: topology venv build ## site.yml alone (TAGS=, LIMIT=)
@@ -89,8 +89,8 @@ check-tests:
 test: ## everything: checks, the application's tests, molecule, the full topology
 	@bin/test
 
-# Two at a time: while a fault lasts they only wait.
-test-data: venv ## PostgreSQL, Redis and RabbitMQ broken in every way, by molecule (BALLAST_FAULT_RUNS=1)
+# Two at a time: while a fault lasts they only wait. What they share is made before.
+test-data: prerequisites venv build ## PostgreSQL, Redis and RabbitMQ broken in every way, by molecule (BALLAST_FAULT_RUNS=1)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target molecule-postgresql molecule-redis molecule-rabbitmq
 
 molecule-%: venv
