@@ -3,6 +3,7 @@
 Its rhythm does not depend on the two slow ones, which run beside it. Users 1 to 10,000 come from the seed.
 """
 
+import csv
 import os
 import random
 import sys
@@ -15,6 +16,7 @@ from locust import FastHttpUser, constant_pacing, events, task
 from locust.contrib.csv_request_logger import CsvRequestLogger
 from locust.contrib.fasthttp import FastHttpSession
 from locust.runners import WorkerRunner
+from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 import bounds
 import slo
@@ -35,6 +37,7 @@ def _(parser: Any) -> None:
     parser.add_argument("--period", type=float, default=0.4, help="seconds between a client's rounds")
     parser.add_argument("--long-seconds", type=float, default=1, help="how long a long query waits")
     parser.add_argument("--requests-csv", default="", help="write a row for every request to this file")
+    parser.add_argument("--totals-csv", default="", help="write a row for every endpoint to this file")
 
 
 @events.init.add_listener
@@ -58,6 +61,10 @@ def _(environment: Any, **_: Any) -> None:
 def _(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, WorkerRunner):
         return
+    # Not by --csv: Locust closes its files under their writer, with a traceback and without the last second.
+    if environment.parsed_options.totals_csv:
+        with open(environment.parsed_options.totals_csv, "w", newline="") as file:
+            StatsCSV(environment, PERCENTILES_TO_REPORT).requests_csv(csv.writer(file))
     waits = {"GET /long-query": environment.parsed_options.long_seconds * 1000}
     run = {}
     for (name, method), entry in environment.stats.entries.items():

@@ -47,7 +47,7 @@ else
 fi
 reports=/var/lib/locust/$name
 run+=(/opt/locust/current/bin/locust --config locust.conf --users "$users" --run-time "${seconds}s"
-  --html "$reports/report.html" --csv "$reports/stats" --json-file "$reports/summary" --requests-csv "$reports/requests.csv" "$@")
+  --html "$reports/report.html" --json-file "$reports/summary" --totals-csv "$reports/totals.csv" --requests-csv "$reports/requests.csv" "$@")
 
 code=0
 ssh "${terminal[@]}" "${ssh[@]}" "$host" "${run[*]@Q}" || code=$?
