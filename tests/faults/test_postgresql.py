@@ -200,7 +200,7 @@ def test_an_isolated_replica_leaves_the_read_pool() -> None:
 
 def is_offered_for_reads(host: str) -> bool:
     """Whether a member would pass the check by which HAProxy chooses whom reads go to."""
-    balancer = yaml.safe_load((lab.ROOT / "playbooks/group_vars/lb.yml").read_text())
+    balancer = yaml.safe_load((lab.ROOT / "playbooks/group_vars/all/lb.yml").read_text())
     pool = next(each for each in balancer["haproxy_tcp_services"] if each["name"] == "postgresql_read")
     url = f"http://{lab.variable('node_address', host)}:8008{pool['check_path']}"
     try:
