@@ -219,6 +219,21 @@ def test_each_vip_has_one_home_and_the_two_differ(rendered: Rendered) -> None:
     assert homes == {"edge": "lb1", "data": f"lb{rendered.size}"}
 
 
+def test_a_vip_is_never_a_host_s_first_address(rendered: Rendered) -> None:
+    for host in hosts("lb", rendered.size):
+        blocks = re.findall(r"virtual_ipaddress {(.*?)}", rendered.text(host, "keepalived.conf"), re.DOTALL)
+        assert [block.strip() for block in blocks] == [f"{VIP_EDGE}/32", f"{VIP_DATA}/32"]
+
+
+def test_no_frontend_takes_the_others_connections(rendered: Rendered) -> None:
+    text = rendered.text("lb1", "haproxy.cfg")
+    shares = re.findall(r"^frontend (\w+)\n    maxconn (\d+)$", text, re.MULTILINE)
+    assert [name for name, _ in shares] == re.findall(r"^frontend (\w+)$", text, re.MULTILINE)
+    found = re.search(r"^global\n.*?^    maxconn (\d+)$", text, re.MULTILINE | re.DOTALL)
+    assert found
+    assert sum(int(share) for _, share in shares) <= int(found[1])
+
+
 def test_peers_are_all_the_other_hosts(rendered: Rendered) -> None:
     for i, host in enumerate(hosts("lb", rendered.size), start=1):
         text = rendered.text(host, "keepalived.conf")

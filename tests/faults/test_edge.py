@@ -1,0 +1,167 @@
+"""The load balancers under attack and in trouble: each VIP has one holder, and each tier its share."""
+
+import shlex
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+import lab
+
+# Seconds.
+GIVE_UP = 60
+SLOW_CLIENTS = Path(__file__).with_name("slow_clients.py")
+# Of one host; what the lab lets one client address have is less.
+CONNECTIONS = 4000
+VIPS = ("vip_edge", "vip_data")
+
+
+def holders() -> dict[str, list[str]]:
+    return {vip: lab.vip_holders(vip) for vip in VIPS}
+
+
+def wait_until_at_home() -> dict[str, str]:
+    """Returns the holder of each VIP, once each is where its priority wants it."""
+    hosts = lab.hosts("lb")
+    wanted = {"vip_edge": [hosts[0]], "vip_data": [hosts[-1]]}
+    until = time.monotonic() + GIVE_UP
+    while (found := holders()) != wanted:
+        assert time.monotonic() < until, f"not at home after {GIVE_UP} s: {found}"
+        time.sleep(0.5)
+    return {vip: each[0] for vip, each in found.items()}
+
+
+def changes_of_state() -> dict[str, int]:
+    """How often keepalived has entered a state, on each load balancer."""
+    counted = lab.on(
+        "lb", "journalctl --unit=keepalived --output=cat --boot | grep --count 'Entering' || true"
+    )
+    return {host: int(text) for host, text in counted.items()}
+
+
+def ping(timeout: float = 5) -> float:
+    """Seconds that a ping through the edge takes."""
+    began = time.monotonic()
+    url = f"http://{lab.variable('vip_edge')}/api/v1/ping"
+    assert requests.get(url, timeout=timeout).status_code == 200
+    return time.monotonic() - began
+
+
+def ask_redis() -> None:
+    """Through the data VIP: any answer will do."""
+    with socket.create_connection(
+        (lab.variable("vip_data"), lab.port("redis_primary")), timeout=2
+    ) as connection:
+        connection.sendall(b"PING\r\n")
+        connection.settimeout(2)
+        assert connection.recv(64).startswith(b"-NOAUTH")
+
+
+def flood(host: str, seconds: int) -> int:
+    """Slow clients on a host, for some seconds; how many connections they had at once."""
+    arguments = f"{lab.variable('vip_edge')} {lab.port('edge_http')} {CONNECTIONS} {seconds}"
+    command = f"timeout {seconds + 30} python3 -c {shlex.quote(SLOW_CLIENTS.read_text())} {arguments}"
+    return int(lab.on(host, command)[host].splitlines()[-1])
+
+
+def test_slow_clients_of_one_address_cost_the_others_nothing() -> None:
+    wait_until_at_home()
+    before = changes_of_state()
+    with ThreadPoolExecutor(1) as pool:
+        flooding = pool.submit(flood, lab.hosts("load")[0], 10)
+        pings = []
+        while not flooding.done():
+            pings.append(ping())
+            ask_redis()
+            time.sleep(0.2)
+        held = flooding.result()
+    allowed = lab.variable("haproxy_edge_client_maxconn")
+    # There was a flood, and not all of it was let in. (Who was turned away counts for a moment more.)
+    assert allowed / 2 < held < 1.2 * allowed < CONNECTIONS, held
+    assert statistics.median(pings) < 1, pings
+    assert changes_of_state() == before
+
+
+def test_slow_clients_that_fill_the_edge_leave_the_data_vip_and_the_health_page_theirs() -> None:
+    wait_until_at_home()
+    before = changes_of_state()
+    # Together they may have more connections than the edge.
+    hosts = [*lab.hosts("load"), *lab.hosts("web"), *lab.hosts("api")][:4]
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        floods = [pool.submit(flood, host, 10) for host in hosts]
+        while not all(each.done() for each in floods):
+            ask_redis()
+            time.sleep(0.2)
+        assert sum(each.result() for each in floods) > CONNECTIONS / 4
+    assert changes_of_state() == before
+    until = time.monotonic() + GIVE_UP
+    while ping(timeout=GIVE_UP) > 1:
+        assert time.monotonic() < until
+
+
+@pytest.fixture
+def away() -> Iterator[str]:
+    """The holder of the edge VIP; its own address is back in the end."""
+    host = wait_until_at_home()["vip_edge"]
+    yield host
+    prefix = lab.variable("network_cidr").split("/")[1]
+    interface = lab.variable("node_interface", host)
+    address = f"{lab.variable('node_address', host)}/{prefix}"
+    lab.on(host, f"ip addr replace {address} dev {interface}")
+
+
+def assert_served_from_its_own_address(host: str) -> None:
+    """What a load balancer sends to nginx comes from the address that nginx trusts."""
+    target = lab.variable("node_address", lab.hosts("web")[0])
+    route = lab.on(host, f"ip route get {target}")[host]
+    assert f" src {lab.variable('node_address', host)} " in route, route
+
+
+def test_a_holder_whose_own_address_was_away_asks_from_it_again(away: str) -> None:
+    address, interface = lab.variable("node_address", away), lab.variable("node_interface", away)
+    prefix = lab.variable("network_cidr").split("/")[1]
+    before = changes_of_state()[away]
+    # The command has to put the address back by itself: it is the way in.
+    lab.on(
+        away,
+        f"nohup sh -c 'ip addr del {address}/{prefix} dev {interface}; sleep 3;"
+        f" ip addr add {address}/{prefix} dev {interface}' >/dev/null 2>&1 &",
+    )
+    until = time.monotonic() + GIVE_UP
+    while changes_of_state()[away] == before:
+        assert time.monotonic() < until, f"{away} did not notice that its address was away"
+        time.sleep(0.5)
+    wait_until_at_home()
+    assert_served_from_its_own_address(away)
+    ping()
+
+
+def test_a_reconfigured_network_gives_the_vip_back(away: str) -> None:
+    """systemd-networkd takes away what it does not know; where it does not run, it runs for this test."""
+    address, interface = lab.variable("node_address", away), lab.variable("node_interface", away)
+    prefix = lab.variable("network_cidr").split("/")[1]
+    unit, files = "ballast-test-networkd", "/run/systemd/network"
+    other = "[Match]\\nName=eth0\\n[Link]\\nUnmanaged=yes\\n"
+    own = f"[Match]\\nName={interface}\\n[Network]\\nAddress={address}/{prefix}\\n"
+    try:
+        lab.on(
+            away,
+            f"mkdir -p {files} && printf '{other}' >{files}/05-other.network"
+            f" && printf '{own}' >{files}/10-own.network"
+            f" && systemd-run --quiet --unit={unit} /usr/lib/systemd/systemd-networkd",
+        )
+        until = time.monotonic() + GIVE_UP
+        while "configured" not in lab.on(away, f"networkctl list {interface} || true")[away]:
+            assert time.monotonic() < until, "systemd-networkd does not take the interface"
+            time.sleep(0.5)
+        lab.on(away, f"networkctl reconfigure {interface}")
+        wait_until_at_home()
+        assert_served_from_its_own_address(away)
+        ping()
+    finally:
+        lab.on(away, f"systemctl stop {unit}; rm {files}/05-other.network {files}/10-own.network")
