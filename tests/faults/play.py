@@ -9,7 +9,7 @@ import lab
 from lab import faults
 
 
-def play(name: str, **variables: str) -> tuple[int, str]:
+def play(name: str, **variables: object) -> tuple[int, str]:
     """Runs a playbook; its exit code and what it said, in one line."""
     command = ["playbook", f"--inventory={lab.INVENTORY}", f"playbooks/{name}.yml"]
     done = subprocess.run(
