@@ -110,7 +110,7 @@ prerequisites:
 
 venv: .venv/.installed
 
-.venv/.installed: requirements/bootstrap.txt requirements/dev.txt
+.venv/.installed: requirements/bootstrap.txt requirements/dev.txt bin/make-venv bin/utf8.py
 	@$(STEP) "Virtual environment of the controller" bin/make-venv
 
 vagrant-up: topology prerequisites venv

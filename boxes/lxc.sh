@@ -5,6 +5,8 @@
 #   boxes/lxc.sh clean      takes the private bridge and every cached box away
 # Idempotent. Runs as root, or with sudo.
 set -euo pipefail
+# What is made here is for other users, too: those of the guests.
+umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${BALLAST_CACHE:-$here/../.cache}/boxes

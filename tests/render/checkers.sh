@@ -5,6 +5,7 @@
 #   tests/render/checkers.sh            make it, print the path
 #   tests/render/checkers.sh nginx -t   make it, run a command inside
 set -eu
+umask 022
 
 packages=haproxy,keepalived,nginx,python3
 tree=$(cd "$(dirname "$0")/../.." && pwd)
