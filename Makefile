@@ -13,6 +13,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_INVENTORY := inventory/$(TOPOLOGY)/hosts.yml
 
+# A locale that this machine lacks (ssh brings its name along) makes every shell complain. Python has bin/utf8.py.
+ifneq ($(shell locale 2>&1 >/dev/null),)
+export LC_ALL := C.UTF-8
+endif
+
 STEP := bin/step
 ANSIBLE := ansible-playbook
 .DEFAULT_GOAL := help

@@ -76,12 +76,14 @@ build() {
     local packages
     packages=$(IFS=,; printf '%s' "${guest_packages[*]}")
     sources >"$work/sources.list"
+    local mirrors=()
+    [ ! -s "$work/sources.list" ] || mirrors=("$work/sources.list")
     as_root mmdebstrap --quiet --variant=minbase --include="$packages" --skip=cleanup/apt/lists \
       --aptopt='Acquire::Languages "none"' \
       --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
       --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='force-unsafe-io' \
       --customize-hook="'$here/lxc-guest.sh' \"\$1\"" \
-      trixie "$work/rootfs" $([ -s "$work/sources.list" ] && printf %s "$work/sources.list")
+      trixie "$work/rootfs" "${mirrors[@]}"
     cat >"$work/lxc-config" <<'CONFIG'
 lxc.include = /usr/share/lxc/config/common.conf
 lxc.apparmor.profile = unconfined

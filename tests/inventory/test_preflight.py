@@ -48,7 +48,7 @@ def sentence_of(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_there_are_the_topologies_of_the_readme() -> None:
-    assert TOPOLOGIES == ["compact", "full", "postgresql", "rabbitmq", "redis", "single"]
+    assert TOPOLOGIES == ["compact", "example", "full", "postgresql", "rabbitmq", "redis", "single"]
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
@@ -91,6 +91,16 @@ def test_an_empty_tier_is_refused(full: dict[str, Any], tmp_path: Path) -> None:
     full["ballast"]["children"]["worker"]["hosts"] = {}
     said = sentence_of(preflight(write(tmp_path, full)))
     assert "group worker has no host" in said
+
+
+def test_secrets_that_came_along_in_a_copy_are_refused(full: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    mark = tmp_path / "secrets" / "made-for"
+    mark.write_text("full\n")
+    said = sentence_of(preflight(write(tmp_path, full)))
+    assert f"{tmp_path}/secrets was made for the inventory full, and this is {tmp_path.name}" in said
+    mark.write_text(f"{tmp_path.name}\n")
+    assert preflight(tmp_path / "hosts.yml").returncode == 0
 
 
 def test_a_topology_that_does_not_exist_is_refused() -> None:
