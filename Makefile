@@ -21,7 +21,7 @@ endif
 STEP := bin/step
 ANSIBLE := ansible-playbook
 .DEFAULT_GOAL := help
-.PHONY: help up down destroy status converge smoke summary check load benchmark build machines prerequisites topology venv vagrant-up check-prerequisites test-app test-data clean
+.PHONY: help prepare idempotence up down destroy status converge smoke summary check load benchmark build machines prerequisites topology venv vagrant-up check-prerequisites test-app test-data clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ destroy: topology ## remove the machines and what they hold
 status: topology ## machines, VIP holders, primaries
 	@vagrant status
 	@$(MAKE) --no-print-directory summary
+
+idempotence: topology ## site.yml once more: fails if anything changes
+	@$(STEP) "A second site.yml changes nothing" bin/idempotence
 
 smoke: topology
 	@pytest --quiet tests/e2e/test_service.py tests/e2e/test_cluster.py
@@ -90,6 +93,10 @@ check-app:
 check-tests:
 	@$(STEP) "Inventory, rendered configurations, argument specs" pytest --quiet tests/inventory tests/render tests/roles tests/load \
 		--junitxml=reports/junit/check.xml
+
+# What topologies that are made side by side share.
+prepare: prerequisites venv build
+	@[ "$(VAGRANT_DEFAULT_PROVIDER)" != lxc ] || $(STEP) "The machines' bridges and box" boxes/lxc.sh
 
 test: ## everything: checks, the application's tests, molecule, the full topology
 	@bin/test
