@@ -65,7 +65,7 @@ converge: topology venv build ## site.yml alone (TAGS=, LIMIT=)
 	@$(ANSIBLE) playbooks/site.yml $(if $(TAGS),--tags $(TAGS)) $(if $(LIMIT),--limit $(LIMIT))
 
 load: topology ## the classic client, from inside the lab (USERS=, DURATION=)
-	@load/run.sh $(USERS) $(DURATION)
+	@python -m lab.load $(USERS) $(DURATION)
 
 benchmark: topology ## one api host: requests/s, latency, CPU per request (ROUNDS=)
 	@python -m lab.benchmark --rounds $(ROUNDS)
