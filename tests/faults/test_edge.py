@@ -4,6 +4,7 @@ import shlex
 import socket
 import statistics
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,6 +103,31 @@ def test_slow_clients_that_fill_the_edge_leave_the_data_vip_and_the_health_page_
     until = time.monotonic() + GIVE_UP
     while ping(timeout=GIVE_UP) > 1:
         assert time.monotonic() < until
+
+
+@pytest.fixture
+def draining() -> Iterator[None]:
+    """Every api host says 503 to the question whether it is ready."""
+    file = "/var/lib/ballast/drain"
+    try:
+        lab.on("api", f"touch {file}")
+        yield
+    finally:
+        lab.on("api", f"rm -f {file}")
+
+
+def test_an_answer_of_503_is_not_asked_for_again(draining: None) -> None:
+    """Whoever says that there is too much to do must not get it four times."""
+    name = uuid.uuid4().hex
+    url = f"http://{lab.variable('vip_edge')}/health/ready"
+    answer = requests.get(url, headers={"X-Request-ID": name}, timeout=10)
+    assert (answer.status_code, answer.headers["X-Request-ID"]) == (503, name)
+    until = time.monotonic() + GIVE_UP
+    # nginx writes its log once a second.
+    count = f"grep --count {name} /var/log/nginx/access.log || true"
+    while not (asked := sum(int(text) for text in lab.on("web", count).values())):
+        assert time.monotonic() < until, "no web host has logged the request"
+    assert asked == 1
 
 
 @pytest.fixture
