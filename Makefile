@@ -49,8 +49,8 @@ status: topology ## machines, VIP holders, primaries
 	@vagrant status
 	@$(MAKE) --no-print-directory summary
 
-idempotence: topology ## site.yml once more: fails if anything changes
-	@$(STEP) "A second site.yml changes nothing" bin/idempotence
+idempotence: topology ## site.yml once more: fails if anything changes (OPTIONS=--check)
+	@$(STEP) "A second site.yml changes nothing" bin/idempotence $(OPTIONS)
 
 smoke: topology
 	@pytest --quiet tests/e2e/test_service.py tests/e2e/test_cluster.py
