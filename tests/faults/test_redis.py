@@ -245,6 +245,90 @@ def test_a_cold_start_needs_no_hand(
     report("all hosts powered off and on", figures)
 
 
+UNITS = "redis-server redis-sentinel"
+DATA = "/var/lib/redis/appendonlydir/appendonly.aof"
+STATES = "/var/lib/redis/server.state /var/lib/redis/sentinel.state"
+# What a power loss may leave of a file: zeros where its last blocks were to be, less than was written, nothing.
+ZEROS_AT_END = "truncate --size=+4096"
+EMPTY = "truncate --size=0"
+ZEROS = "f() { truncate --size=0 $*; truncate --size=200 $*; }; f"
+DAMAGES = {
+    "zeros at the end of the log": f"{ZEROS_AT_END} {DATA}.*.incr.aof",
+    "a torn log": f"truncate --size=-3 {DATA}.*.incr.aof",
+    "an empty log": f"{EMPTY} {DATA}.*.incr.aof",
+    "an empty base": f"{EMPTY} {DATA}.*.base.rdb",
+    "zeros for a base": f"{ZEROS} {DATA}.*.base.rdb",
+    "an empty manifest": f"{EMPTY} {DATA}.manifest",
+    "empty states": f"{EMPTY} {STATES}",
+    "zeros at the end of the states": f"{ZEROS_AT_END} {STATES}",
+}
+
+
+def start_with(host: str, damage: str) -> None:
+    """Both daemons stop, and start on what a power loss has left of their files."""
+    lab.on(host, f"systemctl stop {UNITS}; {damage} && systemctl start --no-block {UNITS}")
+
+
+@pytest.fixture
+def kept(ledger: str) -> Iterator[Callable[[], None]]:
+    """Checks, whenever it is called, that every member has all that was written so far; then writes more.
+
+    The half of it is in the base of every member's append-only file, the rest in the log.
+    """
+    written: list[int] = []
+
+    def check() -> None:
+        found = numbers(ledger)
+        assert all(has == written for has in found.values()), (written, found)
+        with client(wait_until_whole(), "app") as primary:
+            for number in range(len(written), len(written) + 10):
+                primary.rpush(ledger, number)
+                written.append(number)
+        numbers(ledger)
+
+    check()
+    for host in lab.hosts("cache"):
+        with client(host, "admin") as member:
+            member.bgrewriteaof()
+            until = time.monotonic() + GIVE_UP
+            while (now := member.info("persistence"))["aof_rewrite_in_progress"] or now["aof_rewrite_scheduled"]:
+                assert time.monotonic() < until, f"{host} rewrites its append-only file for ever"
+                time.sleep(0.1)
+    check()
+    yield check
+    lab.on("cache", "rm -rf /var/lib/redis/put-aside")
+
+
+def test_a_replica_gets_over_what_a_power_loss_left_of_its_files(kept: Callable[[], None]) -> None:
+    primary = wait_until_whole()
+    replicas = [host for host in lab.hosts("cache") if host != primary]
+    for damages in zip(list(DAMAGES)[::2], list(DAMAGES)[1::2], strict=True):
+        for host, damage in zip(replicas, damages, strict=True):
+            print(host, damage)
+            start_with(host, DAMAGES[damage])
+        kept()
+        assert wait_until_whole() == primary
+
+
+@pytest.mark.parametrize("damage", ["zeros at the end of the log", "an empty base", "empty states"])
+def test_a_primary_with_damaged_files_costs_no_other_member_its_data(
+    damage: str, kept: Callable[[], None]
+) -> None:
+    start_with(wait_until_whole(), DAMAGES[damage])
+    kept()
+
+
+def test_when_all_have_damaged_files_the_member_that_can_repair_them_leads(kept: Callable[[], None]) -> None:
+    primary = wait_until_whole()
+    repairs, other = (host for host in lab.hosts("cache") if host != primary)
+    lab.on("cache", f"systemctl stop {UNITS}")
+    lab.on(f"{primary},{other}", DAMAGES["an empty base"])
+    lab.on(repairs, f"{DAMAGES['zeros at the end of the log']}; {DAMAGES['an empty manifest']}")
+    lab.on("cache", f"systemctl start --no-block {UNITS}")
+    assert wait_until_whole() == repairs
+    kept()
+
+
 def test_a_removal_that_would_leave_no_replica_is_refused() -> None:
     primary = wait_until_whole()
     down, other = (host for host in lab.hosts("cache") if host != primary)
