@@ -71,7 +71,7 @@ benchmark: topology ## one api host: requests/s, latency, CPU per request (ROUND
 	@python -m lab.benchmark --rounds $(ROUNDS)
 
 # Two at a time; each prints when it is done.
-CHECKS := check-ansible check-python check-app check-tests
+CHECKS := check-ansible check-python check-app check-shell check-tests
 .PHONY: $(CHECKS) test
 check: check-prerequisites venv build ## lint, types, inventory rules and rendered configurations: about a minute
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(CHECKS)
@@ -89,6 +89,9 @@ check-python:
 
 check-app:
 	@$(STEP) "The application: ruff and mypy, as in a guest" bin/check-app
+
+check-shell:
+	@$(STEP) "shellcheck" bin/check-shell
 
 check-tests:
 	@$(STEP) "Inventory, rendered configurations, argument specs" pytest --quiet tests/inventory tests/render tests/roles tests/load \

@@ -1,13 +1,14 @@
 #!/bin/sh
 # Makes the chroot whose Debian 13 binaries judge the rendered configurations: haproxy, nginx and keepalived of the
-# same versions that the guests get; and its Python, which types the application. Prints its path last; does nothing when it is already there.
+# same versions that the guests get; its Python, which types the application; and shellcheck. Prints its path last; does
+# nothing when it is already there.
 #
 #   tests/render/checkers.sh            make it, print the path
 #   tests/render/checkers.sh nginx -t   make it, run a command inside
 set -eu
 umask 022
 
-packages=haproxy,keepalived,nginx,python3
+packages=haproxy,keepalived,nginx,python3,shellcheck
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 root=$tree/.cache/checkers
 stamp=$root/.made-with
@@ -23,7 +24,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$packages" ]; then
     [ "$(id -u)" -eq 0 ] && mode=root || mode=unshare
     new=$(mktemp -d "$root.new.XXXXXX")
     chmod 0755 "$new"
-    mmdebstrap --quiet --mode=$mode --variant=minbase --include=$packages \
+    mmdebstrap --quiet --mode="$mode" --variant=minbase --include=$packages \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --customize-hook="echo $packages > \"\$1/.made-with\"" trixie "$new" >&2
     [ ! -e "$root" ] || mv "$root" "$new.old"
