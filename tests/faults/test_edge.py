@@ -19,6 +19,7 @@ GIVE_UP = 60
 SLOW_CLIENTS = Path(__file__).with_name("slow_clients.py")
 # Of one host; what the lab lets one client address have is less.
 CONNECTIONS = 4000
+FORGED_ADVERTS = Path(__file__).with_name("forged_adverts.py")
 VIPS = ("vip_edge", "vip_data")
 
 
@@ -103,6 +104,27 @@ def test_slow_clients_that_fill_the_edge_leave_the_data_vip_and_the_health_page_
     until = time.monotonic() + GIVE_UP
     while ping(timeout=GIVE_UP) > 1:
         assert time.monotonic() < until
+
+
+def test_adverts_of_no_peer_move_no_vip() -> None:
+    """VRRPv3 has no authentication: any host of the network can say that it holds a VIP."""
+    wait_until_at_home()
+    before = changes_of_state()
+    host = lab.hosts("load")[0]
+    targets = ",".join(lab.variable("node_address", each) for each in lab.hosts("lb"))
+    instances = lab.on(
+        lab.hosts("lb")[0],
+        "awk '/virtual_router_id/ { id = $2 } /virtual_ipaddress/ { getline; print id \":\" $1 }'"
+        " /etc/keepalived/keepalived.conf",
+    )[lab.hosts("lb")[0]]
+    claimed = ",".join(line.split("/")[0] for line in instances.split())
+    assert claimed.count(":") == len(VIPS), instances
+    command = shlex.quote(FORGED_ADVERTS.read_text())
+    arguments = f"{lab.variable('node_address', host)} 5 {targets} {claimed}"
+    sent = int(lab.on(host, f"timeout 30 python3 -c {command} {arguments}")[host])
+    assert sent > 100
+    assert changes_of_state() == before
+    wait_until_at_home()
 
 
 @pytest.fixture

@@ -291,7 +291,9 @@ def kept(ledger: str) -> Iterator[Callable[[], None]]:
         with client(host, "admin") as member:
             member.bgrewriteaof()
             until = time.monotonic() + GIVE_UP
-            while (now := member.info("persistence"))["aof_rewrite_in_progress"] or now["aof_rewrite_scheduled"]:
+            while (now := member.info("persistence"))["aof_rewrite_in_progress"] or now[
+                "aof_rewrite_scheduled"
+            ]:
                 assert time.monotonic() < until, f"{host} rewrites its append-only file for ever"
                 time.sleep(0.1)
     check()
