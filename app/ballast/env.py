@@ -81,11 +81,12 @@ def secret(name: str, default: str | None = None, *, min_length: int = 0) -> str
         raise SettingError(f"{PREFIX}{name} and {PREFIX}{name}_FILE are both set: keep one.")
     if path:
         try:
-            value = Path(path).read_text(encoding="utf-8").strip()
+            # The newline that an editor leaves is none of it.
+            value = Path(path).read_text(encoding="utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{PREFIX}{name}_FILE points to {path}, which cannot be read: {error}.") from error
     else:
-        value = text(name, default)
+        value = os.environ.get(PREFIX + name) or text(name, default)
     if len(value) < min_length:
         raise SettingError(f"{PREFIX}{name} must have at least {min_length} characters.")
     return value

@@ -1,0 +1,63 @@
+"""Any text of a setting arrives as it is, where the services and the operator's command read it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TREE = Path(__file__).parents[2]
+VALUES = {
+    "PLAIN": "a-value",
+    "EMPTY": "",
+    "SPACES": "  two  words ",
+    "SINGLE": "it's",
+    "DOUBLE": 'say "yes"',
+    "DOLLAR": "$HOME ${HOME} $(id) $$",
+    "BACKTICK": "`id`",
+    "BACKSLASH": r"a\b\\c\n\$ \"",
+    "LAST_BACKSLASH": "\\",
+    "PERCENT": "100% %h %%",
+    "NEWLINE": "one\ntwo\n\nfour\n",
+    "HASH": "# no comment; not the end",
+    "UNICODE": "Grüße €",
+    "NUMBER": 30,
+}
+
+
+def rendered(tmp_path: Path, template: str, **variables: object) -> Path:
+    arguments = {
+        "src": str(TREE / "roles/app/templates" / template),
+        "dest": str(tmp_path / template),
+        "mode": "0600",
+    }
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("ansible"), "localhost", "--connection=local"),
+            *("--module-name=ansible.builtin.template", "--args", json.dumps(arguments)),
+            *("--extra-vars", json.dumps(variables)),
+        ],
+        cwd=TREE,
+        env=os.environ | {"ANSIBLE_CONFIG": str(TREE / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tmp_path / template
+
+
+def test_sh_reads_a_setting_as_it_was_written(tmp_path: Path) -> None:
+    """As the operator's command does. (What systemd reads, the end-to-end tests ask a host.)"""
+    file = rendered(tmp_path, "app.env.j2", app_environment=VALUES)
+    show = f"import os, json; print(json.dumps({{n: os.environ[n] for n in {list(VALUES)!r}}}))"
+    said = subprocess.run(
+        ["sh", "-c", f'set -eua; . "{file}"; exec "{sys.executable}" -c "$SHOW"'],
+        env={"SHOW": show, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert json.loads(said.stdout) == {name: str(value) for name, value in VALUES.items()}
