@@ -10,6 +10,10 @@ os.environ.setdefault("BALLAST_SERVICE", "wait")
 
 _django = get_asgi_application()
 
+from ballast.requests import WaitRequest  # noqa: E402 - Django has its settings now
+
+_django.request_class = WaitRequest
+
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
     """Django, which would read a request's whole body before it looks at its head. Nobody here wants a body."""

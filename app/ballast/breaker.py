@@ -12,6 +12,11 @@ class Breaker:
         self._lock = threading.Lock()
         self._retry_at = 0.0  # the monotonic time at which the next try is due; 0 when all is well
 
+    @property
+    def has_failed(self) -> bool:
+        """True from a failure until the next success."""
+        return bool(self._retry_at)
+
     def allows(self) -> bool:
         if not self._retry_at:
             return True

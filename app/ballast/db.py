@@ -1,15 +1,33 @@
-"""What a request needs to know about PostgreSQL: where the WAL is, and what a failure means."""
+"""What a request needs to know about PostgreSQL: where the WAL is, what a failure means, how long a write may wait."""
 
+import select
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 
+from ballast import metrics
+from ballast.postgresql.pool import NoAnswer, answers_by
+
 READ_ONLY = "25006"
+# Seconds that a write transaction may take, its commit included. A commit waits for a replica, for ever if there is
+# none. This is less than nginx's patience (10 s), and more than TCP takes to notice a primary that vanished (3 s): a
+# switchover or a failover breaks the connection before.
+WRITE_PATIENCE = 5.0
+# As long as the oldest write is younger than this (seconds), writes come and go, and one more queues for its turn.
+QUEUE_PATIENCE = 0.5
 
 
 class OutcomeUnknown(Exception):
-    """The connection broke at COMMIT: the write may have happened or not, so it must not be repeated blindly."""
+    """COMMIT was not answered: the write may have happened or not, so it must not be repeated blindly."""
+
+
+class TooManyWrites(Exception):
+    """As many writes as may are waiting for the database."""
 
 
 def unavailable(error: BaseException) -> bool:
@@ -26,12 +44,77 @@ def discard_connections() -> None:
             connection.close()
 
 
+class Writes:
+    """A bulkhead: so many writes at a time, because those that wait for a commit must not take every thread.
+
+    A write whose answer did not come in time gives its thread back, but keeps its place until the server has answered:
+    the server still waits, with a connection of its own for each, and must not be made to do so any number of times.
+    To cancel it there would make the commit visible without a replica that has it.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._changed = threading.Condition()
+        self._started: list[float] = []  # when, of those that a thread waits for; the oldest first
+        self._unanswered: list[socket.socket] = []
+
+    @contextmanager
+    def place(self) -> Iterator[float]:
+        """Raises TooManyWrites. The value is when this write began (monotonic)."""
+        with self._changed:
+            self._forget_answered()
+            now = time.monotonic()
+            patience = max(0.0, self._started[0] + QUEUE_PATIENCE - now) if self._started else 0.0
+            if not self._changed.wait_for(self._has_room, patience):
+                raise TooManyWrites
+            started = time.monotonic()
+            self._started.append(started)
+            self._observe()
+        unanswered = None
+        try:
+            yield started
+        except OperationalError as error:
+            if isinstance(error.__cause__, NoAnswer):
+                unanswered = error.__cause__.socket
+            raise
+        finally:
+            with self._changed:
+                self._started.remove(started)
+                if unanswered:
+                    self._unanswered.append(unanswered)
+                self._observe()
+                self._changed.notify()
+
+    def _observe(self) -> None:
+        metrics.writes.set(len(self._started))
+        metrics.unanswered_writes.set(len(self._unanswered))
+
+    def _has_room(self) -> bool:
+        return len(self._started) + len(self._unanswered) < self._places
+
+    def _forget_answered(self) -> None:
+        """An answer has arrived where there is something to read, be it the end of the connection."""
+        poll = select.poll()
+        for each in self._unanswered:
+            poll.register(each, select.POLLIN)
+        answered = {fileno for fileno, _ in poll.poll(0)}
+        for each in [each for each in self._unanswered if each.fileno() in answered]:
+            self._unanswered.remove(each)
+            each.close()
+
+
+writes = Writes(settings.MAX_WRITES)
+
+
 @contextmanager
 def write_transaction() -> Iterator[None]:
-    """atomic() on the primary that tells a failed write from one whose outcome is unknown."""
+    """atomic() on the primary, with an end to its patience.
+
+    It tells a write that failed from one whose outcome is unknown. Raises OutcomeUnknown and TooManyWrites.
+    """
     committing = False
     try:
-        with transaction.atomic(using="default"):
+        with writes.place() as started, answers_by(started + WRITE_PATIENCE), transaction.atomic(using="default"):
             yield
             committing = True
     except (OperationalError, InterfaceError) as error:

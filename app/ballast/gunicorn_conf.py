@@ -26,8 +26,9 @@ timeout = 30
 # Requests in flight may finish after TERM. Drain before: gunicorn drops what waits in its accept queue.
 graceful_timeout = 30
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - the heartbeat file: a slow disk must not kill workers
-limit_request_line = 4094
-limit_request_fields = 64
+# More than the edge lets through, so that it is the edge which says what is too large.
+limit_request_line = 8190
+limit_request_fields = 100
 forwarded_allow_ips = ""
 control_socket_disable = True
 logger_class = NoAccessLog

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connections
-from redis import Redis
+from redis import Redis, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -42,7 +42,8 @@ def _ping_redis() -> None:
             settings.CACHE_URL,
             socket_timeout=1,
             socket_connect_timeout=1,
-            retry=Retry(NoBackoff(), 0),
+            # A connection that broke while it was idle says nothing about Redis.
+            retry=Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,)),
         )
     _redis.ping()
 
@@ -76,8 +77,14 @@ def check_all() -> dict[str, bool]:
         return _checks
 
 
-def readiness() -> tuple[int, dict[str, Any]]:
-    """HTTP status and body of /health/ready."""
+def readiness() -> tuple[int, dict[str, Any], dict[str, str]]:
+    """HTTP status, body and headers of /health/ready."""
+    status, body = _readiness()
+    headers = {"Cache-Control": "no-store"}
+    return status, body, headers if status == 200 else {**headers, "Retry-After": "1"}
+
+
+def _readiness() -> tuple[int, dict[str, Any]]:
     if Path(settings.DRAIN_FILE).exists():
         return 503, {"status": "draining", "checks": {}}
     checks = check_all()

@@ -4,12 +4,13 @@ import logging
 import threading
 import uuid
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connections, transaction
 from django.db.models import Max, Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from ballast import celery, metrics
 from ballast.breaker import Breaker
@@ -45,12 +46,12 @@ def submit(*, n: int, caller: str, key: str | None = None) -> LoadQuery:
     try:
         with write_transaction():
             query = LoadQuery.objects.using("default").create(n=n, caller=caller, idempotency_key=key)
-            transaction.on_commit(lambda: publish([query.pk]), using="default")
     except IntegrityError:
         known = _known(caller, key) if key else None
         if known is None:
             raise
         return _same(known, n)
+    publish([query.pk])
     return query
 
 
@@ -92,8 +93,8 @@ def publish(ids: Iterable[uuid.UUID]) -> int:
 def _lost(empty: bool) -> Q:
     """Rows whose message is gone. A message in the queue may simply be waiting for a busy worker, so age alone
     proves nothing; but the queue is first in, first out: what is older than a running row was passed over."""
-    now = timezone.now()
-    behind: datetime | None = now - timedelta(seconds=settings.SWEEP_AFTER)
+    # By the database's clock, which wrote the rows' times: no two hosts' clocks are compared.
+    behind: Any = Now() - timedelta(seconds=settings.SWEEP_AFTER)
     if not empty:
         newest = (
             LoadQuery.objects.using("default")
@@ -101,7 +102,7 @@ def _lost(empty: bool) -> Q:
             .aggregate(at=Max("published_at"))["at"]
         )
         behind = newest - timedelta(seconds=settings.SWEEP_AFTER) if newest else None
-    abandoned = now - timedelta(seconds=ABANDONED)
+    abandoned = Now() - timedelta(seconds=ABANDONED)
     lost = Q(state=LoadQuery.State.RUNNING, started_at__lt=abandoned, published_at__lt=abandoned)
     if behind:
         lost |= Q(state=LoadQuery.State.QUEUED, published_at__lt=behind)
@@ -121,7 +122,7 @@ def sweep() -> int:
             return 0
         lost = open_rows.filter(_lost(empty=celery.messages_waiting() == 0))
         ids = list(lost.order_by("published_at").values_list("pk", flat=True)[:SWEEP_BATCH])
-        LoadQuery.objects.using("default").filter(pk__in=ids).update(published_at=timezone.now())
+        LoadQuery.objects.using("default").filter(pk__in=ids).update(published_at=Now())
     sent = publish(ids)
     if ids:
         logger.info("Published %d of %d load queries again", sent, len(ids))

@@ -42,12 +42,17 @@ queue_wait_seconds = Histogram(
     "From a load query's row to the start of its task.",
     buckets=(0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300),
 )
+writes = Gauge("ballast_writes", "Write transactions in progress.", multiprocess_mode="livesum")
+unanswered_writes = Gauge(
+    "ballast_unanswered_writes",
+    "Write transactions that nobody waits for any more, and PostgreSQL has not answered.",
+    multiprocess_mode="livesum",
+)
 _POOL = {
     name: Gauge(f"ballast_database_pool_{name}", text, ["database"], multiprocess_mode="livesum")
     for name, text in {
         "size": "Connections of the pools to PostgreSQL.",
         "available": "Those that no request has at the moment.",
-        "waiting": "Requests that wait for one.",
     }.items()
 }
 # Seconds between two looks at the pools.
@@ -64,10 +69,9 @@ def observe_pools() -> None:
     _pools_seen_at = now
     for alias in connections:
         if pool := connections[alias].pool:  # type: ignore[attr-defined]
-            stats = pool.get_stats()
-            _POOL["size"].labels(alias).set(stats["pool_size"])
-            _POOL["available"].labels(alias).set(stats["pool_available"])
-            _POOL["waiting"].labels(alias).set(stats["requests_waiting"])
+            size, available = pool.sizes()
+            _POOL["size"].labels(alias).set(size)
+            _POOL["available"].labels(alias).set(available)
 
 
 def registry() -> CollectorRegistry:

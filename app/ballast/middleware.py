@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 
 from ballast import db, metrics
 from ballast.logs import request_id
+from ballast.postgresql.base import breakers
 from ballast.problems import problem_response
 from ballast.routers import on_primary
 
@@ -95,14 +96,16 @@ class RequestMiddleware:
 
 
 class RetryMiddleware:
-    """A request that changes nothing and met a broken database connection is run once more, on the primary.
+    """A request that changes nothing and met a broken database connection is run once more.
+
+    It reads from the primary then, unless that is what did not answer: a replica may have caught up meanwhile.
 
     Requests that write read from the primary too, so that what they decide on is current.
     """
 
-    # Seconds; a little more than the pool's time-out. A first try that took longer met more than one address that
-    # does not answer, and a second one would only double that.
-    PATIENCE = 1.5
+    # Seconds; a little more than the time-out of a connect. A first try that took longer met more than one address
+    # that does not answer, and a second one would only double that.
+    PATIENCE = 2.5
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -115,6 +118,6 @@ class RetryMiddleware:
         response = self.get_response(request)
         if getattr(response, "database_unavailable", False) and time.monotonic() - started < self.PATIENCE:
             db.discard_connections()
-            with on_primary():
+            with on_primary(not breakers["default"].has_failed):
                 response = self.get_response(request)
         return response

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.http import parse_header_parameters
 from rest_framework import exceptions, status
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser, JSONParser
@@ -96,13 +97,20 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
         db.discard_connections()
         return database_unavailable()
     match error:
+        case db.TooManyWrites():
+            return problem_response(
+                503,
+                "Too many changes are waiting for the database; nothing was changed. Please repeat the request later.",
+                slug="too-many-writes",
+                headers={"Retry-After": str(RETRY_AFTER)},
+            )
         case db.OutcomeUnknown():
             logger.error("The outcome of a write is unknown", exc_info=error)
             db.discard_connections()
             return problem_response(
                 503,
-                "The connection to the database broke while the change was being committed: it may have been "
-                "made or not. Look before you repeat the request.",
+                "The database did not say whether it committed the change: it may have been made or not. "
+                "Look before you repeat the request.",
                 slug="outcome-unknown",
                 headers={"Retry-After": str(RETRY_AFTER)},
             )
@@ -161,8 +169,11 @@ class JSONOnly(BaseContentNegotiation):
     """JSON is all there is, so an Accept header changes nothing."""
 
     def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:  # type: ignore[override]
-        content_type = (request.content_type or "").split(";")[0].strip().lower()
-        return next((parser for parser in parsers if parser.media_type == content_type), None)
+        content_type, parameters = parse_header_parameters(request.content_type or "")
+        # JSON is UTF-8 (RFC 8259).
+        if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+            return None
+        return next((parser for parser in parsers if parser.media_type == content_type.lower()), None)
 
     def select_renderer(  # type: ignore[override]
         self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None

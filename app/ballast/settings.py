@@ -40,8 +40,8 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
-# Bytes of a request body; the largest valid one is a message of 2,000 characters, escaped.
-MAX_BODY = 64 * 1024
+# Bytes of a request body; the largest valid one is a message of 2,000 characters, escaped. The edge has the same limit.
+MAX_BODY = 32 * 1024
 SILENCED_SYSTEM_CHECKS = [
     "security.W003",  # no CSRF: there are no cookies and no sessions, a token is sent on purpose
     "security.W004",  # HSTS and the redirect to https are HAProxy's, where TLS ends
@@ -57,21 +57,12 @@ WHITENOISE_MAX_AGE = 3600
 # --- PostgreSQL: two addresses that never change; the balancer behind them knows who leads.
 THREADS = env.integer("THREADS", 8, low=1, high=256)  # of one web process
 WAIT_THREADS = env.integer("WAIT_THREADS", 4, low=1, high=64)  # of one wait process, for its writes
-_POOL_SIZE = {"web": THREADS, "wait": WAIT_THREADS}.get(SERVICE, 0)
+_THREADS_HERE = {"web": THREADS, "wait": WAIT_THREADS}.get(SERVICE, 0)
+# Write transactions at a time in one such process. The rest of its threads is for what does not wait for a commit.
+MAX_WRITES = max(1, _THREADS_HERE // 2)
 
 
 def _database(port: int, **options: Any) -> dict[str, Any]:
-    if _POOL_SIZE:
-        options["pool"] = {
-            "min_size": 1,
-            "max_size": _POOL_SIZE,  # a pool smaller than the threads turns waiting into errors
-            "timeout": env.number("DATABASE_POOL_TIMEOUT", 1, low=0.1, high=30),
-            "max_lifetime": 300,
-            "max_idle": 60,
-            # A connect that failed is tried again when somebody asks. The pool's own tries are further and further
-            # apart: after an outage of ten seconds it could sleep for eight more.
-            "reconnect_timeout": 0,
-        }
     return {
         "ENGINE": "ballast.postgresql",
         "HOST": env.text("DATABASE_HOST", "127.0.0.1"),
@@ -80,7 +71,7 @@ def _database(port: int, **options: Any) -> dict[str, Any]:
         "USER": env.text("DATABASE_USER", "ballast"),
         "PASSWORD": env.secret("DATABASE_PASSWORD"),
         # Without a pool (worker, commands) a connection is kept as long as it answers.
-        "CONN_MAX_AGE": 0 if _POOL_SIZE else None,
+        "CONN_MAX_AGE": 0 if _THREADS_HERE else None,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "connect_timeout": 2,
@@ -95,6 +86,9 @@ def _database(port: int, **options: Any) -> dict[str, Any]:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": 3000,
+            "pool": bool(_THREADS_HERE),
+            # Values travel beside the statement, so that no log of PostgreSQL's shows a password's hash with it.
+            "server_side_binding": True,
             **options,
         },
     }
@@ -215,6 +209,8 @@ LOGGING = {
         "django": {"handlers": [], "level": _LEVEL, "propagate": True},
         "django.request": {"level": "ERROR"},
         "uvicorn": {"handlers": [], "level": "INFO", "propagate": True},
+        # nginx logs every request.
+        "uvicorn.access": {"handlers": [], "level": "WARNING", "propagate": True},
         "psycopg.pool": {"level": "ERROR"},
     },
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher, check_password, make_password
-from django.utils import timezone
+from django.db.models.functions import Now
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
@@ -84,9 +84,7 @@ def check_credentials(username: str, password: str) -> User | None:
 
 def issue_token(user: User) -> tuple[str, Token]:
     raw = secrets.token_urlsafe(32)
-    token = Token.objects.create(
-        digest=_digest(raw), user=user, expires_at=timezone.now() + timedelta(days=settings.TOKEN_DAYS)
-    )
+    token = Token.objects.create(digest=_digest(raw), user=user, expires_at=Now() + timedelta(days=settings.TOKEN_DAYS))
     return raw, token
 
 
@@ -108,7 +106,7 @@ class TokenAuthentication(BaseAuthentication):
         token = (
             Token.objects.using("default")
             .select_related("user")
-            .filter(digest=_digest(raw), expires_at__gt=timezone.now())
+            .filter(digest=_digest(raw), expires_at__gt=Now())
             .first()
         )
         if token is None:

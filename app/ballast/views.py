@@ -53,8 +53,8 @@ def live(request: HttpRequest) -> HttpResponse:
 
 
 def ready(request: HttpRequest) -> HttpResponse:
-    status, body = health.readiness()
-    return JsonResponse(body, status=status, headers=NO_STORE)
+    status, body, headers = health.readiness()
+    return JsonResponse(body, status=status, headers=headers)
 
 
 def metrics_page(request: HttpRequest) -> HttpResponse:

@@ -178,8 +178,8 @@ async def live(request: HttpRequest) -> HttpResponse:
 
 
 async def ready(request: HttpRequest) -> HttpResponse:
-    status, body = await _in_thread(health.readiness)
-    return JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
+    status, body, headers = await _in_thread(health.readiness)
+    return JsonResponse(body, status=status, headers=headers)
 
 
 async def metrics_page(request: HttpRequest) -> HttpResponse:

@@ -8,3 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ballast.settings")
 os.environ.setdefault("BALLAST_SERVICE", "web")
 
 application = get_wsgi_application()
+
+from ballast.requests import WebRequest  # noqa: E402 - Django has its settings now
+
+application.request_class = WebRequest

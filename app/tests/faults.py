@@ -67,6 +67,7 @@ class Gate:
         self._flowing = threading.Event()
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
+        self._forgotten: set[socket.socket] = set()
         self._allowance: int | None = None
         self.answered = 0  # bytes that came from the service
 
@@ -93,6 +94,17 @@ class Gate:
             self._listener = None
         self.break_connections()
         self._flowing.set()
+
+    @property
+    def connections(self) -> int:
+        """How many it carries at the moment."""
+        with self._lock:
+            return len(self._ends - self._forgotten) // 2
+
+    def forget_connections(self) -> None:
+        """As a balancer that lost its power does: what old connections send vanishes, and new ones work."""
+        with self._lock:
+            self._forgotten |= self._ends
 
     def break_connections(self) -> None:
         with self._lock:
@@ -124,6 +136,7 @@ class Gate:
         other.join()
         with self._lock:
             self._ends -= {near, far}
+            self._forgotten -= {near, far}
         near.close()
         far.close()
 
@@ -137,6 +150,8 @@ class Gate:
                     if not self._allowance:
                         self._flowing.clear()
                 self._flowing.wait()
+                if source in self._forgotten:
+                    continue
                 sink.sendall(data)
                 if answers:
                     self.answered += len(data)

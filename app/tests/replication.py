@@ -69,6 +69,18 @@ class Pair:
     def resume(self) -> None:
         self.ask("replica", "SELECT pg_wal_replay_resume()")
 
+    def commit_synchronously(self) -> None:
+        """From here on a commit waits until the replica has it, as Patroni's strict mode wants."""
+        with (self.folder / "default" / "postgresql.auto.conf").open("a") as settings:
+            settings.write("synchronous_standby_names = '*'\n")
+        self._run("pg_ctl", "--pgdata", str(self.folder / "default"), "reload")
+        eventually(lambda: self.ask("replica", "SELECT count(*) FROM pg_stat_wal_receiver") == "1")
+        eventually(lambda: "sync" in self.ask("default", "SELECT string_agg(sync_state, ',') FROM pg_stat_replication"))
+
+    def waiting_commits(self) -> int:
+        """Backends that hold a commit back until a replica has it."""
+        return int(self.ask("default", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"))
+
     def catch_up(self) -> None:
         """Until the replica shows everything that is committed now."""
         self.resume()

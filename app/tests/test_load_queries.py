@@ -1,9 +1,11 @@
 """A load query that was accepted is run, whatever happens to Redis, RabbitMQ or a worker meanwhile."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,3 +217,12 @@ def test_the_request_id_reaches_the_worker(client: Client, post: Post, worker: W
         return [line for line in parsed if line.get("request_id") == "trace-me-please-1"]
 
     assert eventually(lines)
+
+
+def test_no_decision_rests_on_a_host_s_own_clock() -> None:
+    """Rows carry the database's time; a worker whose clock is off would take waiting queries for lost ones."""
+    package = Path(load_queries.__file__).parent
+    clocks = re.compile(r"timezone\.now|datetime\.now|time\.time\(|date\.today")
+    modules = list(package.rglob("*.py"))
+    assert len(modules) > 20
+    assert [module.name for module in modules if clocks.search(module.read_text())] == []
