@@ -92,11 +92,11 @@ PROBLEMS = {
     "a body of another kind": (request("POST", USERS, b"x", Content_Type="text/plain"), 415),
     "a body in a secret alphabet": (
         request("POST", USERS, b"{}", Content_Type="application/json; charset=rot13"),
-        400,
+        415,
     ),
     "a body of no alphabet": (
         request("POST", USERS, b"{}", Content_Type="application/json; charset=undefined"),
-        400,
+        415,
     ),
     "a body that is no JSON": (request("POST", USERS, b"{"), 400),
     "a body that is too large": (request("POST", USERS, b" " * 70_000), 413),
