@@ -129,7 +129,7 @@ def postgresql_members() -> list[dict[str, Any]]:
     return members
 
 
-def redis_replication(address: str = "$(hostname)", pattern: str = "cache") -> dict[str, str]:
+def redis_replication(address: str = "{{ node_address }}", pattern: str = "cache") -> dict[str, str]:
     """INFO replication of the Redis at an address (default: each host's own), from a pattern's hosts."""
     password = secret("redis_check")
     return on(pattern, f"REDISCLI_AUTH={password} redis-cli -h {address} --user check INFO replication")

@@ -47,6 +47,15 @@ def test_postgresql_has_one_primary_and_the_others_stream_from_it() -> None:
     assert found == wanted
 
 
+@pytest.mark.tier("db")
+def test_health_checks_leave_no_tracebacks_in_patroni_s_journal() -> None:
+    """A log that cries all the time hides the one line that matters."""
+    said = lab.on(
+        "db", "journalctl --unit=patroni --since=-20s --output=cat | grep --count Traceback || true"
+    )
+    assert said == dict.fromkeys(lab.hosts("db"), "0")
+
+
 @pytest.mark.tier("cache")
 def test_redis_has_one_primary_and_the_others_replicate_it() -> None:
     said = lab.redis_replication()

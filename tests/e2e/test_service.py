@@ -144,3 +144,18 @@ def test_wrong_input_gets_a_problem(api: API) -> None:
 
 def test_internal_pages_stay_inside(api: API) -> None:
     assert api.get("/metrics").status_code in (403, 404)
+
+
+def test_a_sign_up_that_fails_leaves_no_hash_in_any_journal(api: API) -> None:
+    user, password = sign_up(api)
+    again = api.post("/api/v1/users", json={"username": user["username"], "password": password})
+    assert again.status_code == 409, again.text
+    # PostgreSQL has logged that it refused the row. (What is looked for is not in the command that looks.)
+    said = lab.on(
+        "ballast", "journalctl --since=-60s --output=cat | grep --count 'argon2[$]argon2id[$]' || true"
+    )
+    assert {host: count for host, count in said.items() if count != "0"} == {}
+    refused = lab.on(
+        "db", "journalctl --unit=patroni --since=-60s --output=cat | grep --count 'users_usernam[e]' || true"
+    )
+    assert sum(int(count) for count in refused.values()) > 0

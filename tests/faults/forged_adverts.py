@@ -1,4 +1,4 @@
-"""Sends VRRPv3 adverts of the highest priority for others' virtual addresses. Runs as root on a host of the lab.
+"""Sends VRRPv3 adverts of the highest priority for others' virtual addresses. Runs as root.
 
     forged_adverts.py SOURCE SECONDS TARGET,... ROUTER_ID:ADDRESS,...
 
@@ -15,7 +15,7 @@ PAUSE = 0.025
 
 
 def checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF
 

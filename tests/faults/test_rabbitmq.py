@@ -4,6 +4,7 @@ A publisher at every node, and one consumer that goes wherever a node lets it. M
 promise is "at least once".
 """
 
+import itertools
 import logging
 import threading
 import time
@@ -237,6 +238,36 @@ def test_a_cold_start_needs_no_hand(run: int, queue: str, report: Callable[[str,
             record.wait_for_writes(since=healed)
         figures = judge(record, queue, consumer, fault=before, healed=healed)
     report("all hosts powered off and on", figures)
+
+
+QUORUM = "/var/lib/rabbitmq/mnesia/rabbit@*/quorum/rabbit@*"
+# What a power loss may leave at the end of a node's log: zeros, or a part of an entry.
+TAILS = (
+    f"truncate --size=+8192 {QUORUM}/*.wal",
+    f"for log in {QUORUM}/*.wal; do head --bytes=60 $log | tail --bytes=+6 > /tmp/part;"
+    " cat /tmp/part >> $log; done",
+)
+
+
+def test_a_log_that_a_power_loss_has_damaged_at_its_end_costs_nothing(queue: str) -> None:
+    with Consumer(queue) as consumer:
+        with recorder(queue) as record:
+            record.wait_for_writes(since=0)
+            before = time.monotonic()
+            lab.on("queue", "systemctl kill --signal=SIGKILL rabbitmq-server; systemctl stop rabbitmq-server")
+            for host, tail in zip(lab.hosts("queue"), itertools.cycle(TAILS), strict=False):
+                lab.on(host, f"test -s {QUORUM}/*.wal; {tail}")
+            lab.on("queue", "systemctl start --no-block rabbitmq-server")
+            wait_until_whole(queue)
+            healed = time.monotonic()
+            record.wait_for_writes(since=healed)
+        judge(record, queue, consumer, fault=before, healed=healed)
+
+
+def test_a_node_is_itself_whatever_its_host_is_called() -> None:
+    host = lab.hosts("queue")[0]
+    said = lab.on(host, "unshare --uts sh -c 'hostname other && rabbitmqctl --quiet eval \"node().\"'")
+    assert said[host] == f"rabbit@{host}"
 
 
 def test_an_upgrade_goes_node_by_node(queue: str, report: Callable[[str, Figures], None]) -> None:

@@ -248,7 +248,7 @@ def test_a_cold_start_needs_no_hand(
 UNITS = "redis-server redis-sentinel"
 DATA = "/var/lib/redis/appendonlydir/appendonly.aof"
 STATES = "/var/lib/redis/server.state /var/lib/redis/sentinel.state"
-# What a power loss may leave of a file: zeros where its last blocks were to be, less than was written, nothing.
+# What a power loss may leave of a file: zeros for its last blocks, less than was written, nothing.
 ZEROS_AT_END = "truncate --size=+4096"
 EMPTY = "truncate --size=0"
 ZEROS = "f() { truncate --size=0 $*; truncate --size=200 $*; }; f"
