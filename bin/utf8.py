@@ -1,8 +1,8 @@
 """Gives every program of the virtual environment a UTF-8 locale that this machine has.
 
-Ansible refuses to start without one, with a traceback where molecule or a test starts it; and a login over ssh
-often brings along the name of a locale that only the other machine has. bin/make-venv installs this file beside a
-.pth file that imports it at each start of Python.
+Ansible refuses to start without one, with a traceback where molecule or a test starts it; and a login over
+ssh often brings along the name of a locale that only the other machine has. bin/make-venv installs this file
+beside a .pth file that imports it at each start of Python.
 """
 
 import locale

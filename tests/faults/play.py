@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -9,20 +10,48 @@ import lab
 from lab import faults
 
 
-def play(name: str, **variables: object) -> tuple[int, str]:
-    """Runs a playbook; its exit code and what it said, in one line."""
+def _start(name: str, variables: dict[str, object]) -> subprocess.Popen[str]:
     command = ["playbook", f"--inventory={lab.INVENTORY}", f"playbooks/{name}.yml"]
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "ansible", *command, f"--extra-vars={json.dumps(variables)}"],
         cwd=lab.ROOT,
         # Molecule asks for colour: its codes would stand between the words of a sentence that was folded.
         env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=900,
-        check=False,
+        start_new_session=True,
     )
-    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def play(name: str, **variables: object) -> tuple[int, str]:
+    """Runs a playbook; its exit code and what it said, in one line."""
+    with _start(name, variables) as running:
+        try:
+            said, _ = running.communicate(timeout=900)
+        finally:
+            _kill(running)
+    return running.returncode, " ".join(said.split())
+
+
+def play_until(task: str, name: str, **variables: object) -> None:
+    """Runs a playbook and kills it, and what it runs here, when it comes to a task."""
+    with _start(name, variables) as running:
+        assert running.stdout
+        said = []
+        try:
+            for line in running.stdout:
+                said.append(line)
+                if line.startswith(f"TASK [{task}]"):
+                    return
+        finally:
+            _kill(running)
+    raise AssertionError(f"{name} did not come to {task}: {''.join(said)}")
+
+
+def _kill(running: subprocess.Popen[str]) -> None:
+    if running.poll() is None:
+        os.killpg(running.pid, signal.SIGKILL)
 
 
 def removal_is_refused(member: str, *, tier: str, down: str, stays: str) -> None:

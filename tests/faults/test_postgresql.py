@@ -16,7 +16,7 @@ import yaml
 import lab
 from lab import faults
 from lab.faults import Fault
-from tests.faults.play import play, removal_is_refused
+from tests.faults.play import play, play_until, removal_is_refused
 from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
 
 GIVE_UP = 180
@@ -408,10 +408,61 @@ def test_a_moment_is_restored_into_a_clone(table: str, moment: str) -> None:
     assert rows(table) == {host: [1, 2] for host in lab.hosts("db")}
 
 
-def test_a_moment_is_restored_into_the_cluster(table: str, moment: str) -> None:
+ASIDE = f"{DATA}.before-restore-*"
+CONTROL_DATA = "/usr/lib/postgresql/17/bin/pg_controldata"
+
+
+@pytest.fixture
+def nothing_aside() -> Iterator[None]:
+    lab.on("db", f"rm -rf {ASIDE}")
+    yield
+    lab.on("db", f"rm -rf {ASIDE}")
+
+
+@pytest.mark.usefixtures("nothing_aside")
+def test_a_restore_into_the_cluster_that_is_killed_is_repeated_and_loses_nothing(
+    table: str, moment: str
+) -> None:
+    # The state in etcd is to be deleted; the data is put aside and the clone not yet in its place.
+    for step in ("Forget the cluster's state", "Put the clone in its place"):
+        play_until(step, "restore", restore_to="cluster", restore_time=moment)
+        wait_for_what_it_left_running()
+        code, said = play("restore", restore_to="cluster", restore_time=moment)
+        assert code != 0
+        assert f"No restore: {CLONE} has a clone already" in said
+        lab.on(CLONE, f"rm -r {CLONE_DATA}")
     code, said = play("restore", restore_to="cluster", restore_time=moment)
     assert code == 0, said
     assert rows(table) == {host: [1] for host in lab.hosts("db")}
+    kept = lab.on("db", f"ls -d {ASIDE}")
+    # The data of before, and nothing else: the last run found nothing to put aside.
+    assert [len(text.split()) for text in kept.values()] == [1] * len(kept), kept
+    for host, folder in kept.items():
+        assert f"{host} keeps what was there before, until somebody removes it (rm -r): {folder}" in said
+        assert "shut down" in lab.on(host, f"LC_ALL=C {CONTROL_DATA} {folder}")[host]
+
+
+def wait_for_what_it_left_running() -> None:
+    """Ansible's modules on the members go on when the controller's end is killed."""
+    until = time.monotonic() + GIVE_UP
+    while any(text for text in lab.on("db", "pgrep --full '[A]nsiballZ' | grep -v $$ || true").values()):
+        assert time.monotonic() < until
+        time.sleep(0.5)
+
+
+def test_a_cluster_is_not_restored_while_a_member_does_not_answer() -> None:
+    primary = wait_until_whole()
+    away = next(host for host in lab.hosts("db") if host not in (primary, CLONE))
+    faults.power_off(away)
+    try:
+        code, said = play("restore", restore_to="cluster")
+        assert code != 0, said
+        assert "Forget the cluster's state" not in said
+        assert view(primary), "the cluster was stopped"
+    finally:
+        faults.power_on(away)
+        lab.on(CLONE, f"rm -rf {CLONE_DATA}")
+    assert wait_until_whole() == primary
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ class Pool:
                 self._taken -= 1
             raise
         # Django gives it back to this.
-        connection._pool = self  # type: ignore[assignment]
+        connection._pool = self
         return connection
 
     def putconn(self, connection: Connection) -> None:
