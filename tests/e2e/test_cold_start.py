@@ -25,6 +25,7 @@ WHOLE = (
 )
 
 
+@pytest.mark.destructive
 @pytest.mark.tier("lb", "worker")
 def test_the_service_is_back_with_no_hand_on_it_and_has_what_it_acknowledged(
     api: API, capsys: pytest.CaptureFixture[str]

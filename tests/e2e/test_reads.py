@@ -25,6 +25,7 @@ def paused_replicas() -> Iterator[list[str]]:
         lab.on(",".join(replicas), f'{psql} "SELECT pg_wal_replay_resume()"')
 
 
+@pytest.mark.destructive
 def test_a_read_after_a_write_sees_it_while_no_replica_does(api: API, paused_replicas: list[str]) -> None:
     user, password = sign_up(api)
     path = f"/api/v1/users/{user['id']}"

@@ -9,6 +9,8 @@ import requests
 import lab
 from tests.faults.play import play
 
+pytestmark = pytest.mark.destructive
+
 # Each is a play, its variables, and what it says.
 WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     "a setting that makes no sense": (

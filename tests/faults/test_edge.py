@@ -14,6 +14,8 @@ import requests
 
 import lab
 
+pytestmark = pytest.mark.destructive
+
 # Seconds.
 GIVE_UP = 60
 SLOW_CLIENTS = Path(__file__).with_name("slow_clients.py")

@@ -19,6 +19,8 @@ from lab.faults import Fault
 from tests.faults.play import play, play_until, removal_is_refused
 from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
 
+pytestmark = pytest.mark.destructive
+
 GIVE_UP = 180
 DATA = "/var/lib/postgresql/17/main"
 CLONE_DATA = "/var/lib/postgresql/17/clone"

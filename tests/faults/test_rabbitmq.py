@@ -25,6 +25,8 @@ from lab import faults
 from tests.faults.play import play, removal_is_refused
 from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
 
+pytestmark = pytest.mark.destructive
+
 GIVE_UP = 180
 # It logs every connection that it does not get.
 logging.getLogger("pika").setLevel(logging.CRITICAL)

@@ -25,6 +25,8 @@ from lab import faults
 from tests.faults.play import removal_is_refused
 from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
 
+pytestmark = pytest.mark.destructive
+
 GIVE_UP = 120
 # Seconds: min-replicas-max-lag (2), a replica's acknowledgement that is counted in whole seconds (1), and the
 # primary's look at them once a second (1).

@@ -14,6 +14,8 @@ from lab import faults
 from tests.faults.play import play
 from tests.faults.test_edge import holders, wait_until_at_home
 
+pytestmark = pytest.mark.destructive
+
 GIVE_UP = 120
 
 
