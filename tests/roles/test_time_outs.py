@@ -21,11 +21,15 @@ def default(role: str, name: str) -> float:
     return number(values[name])
 
 
+UNITS = {"": 1, "ms": 0.001, "s": 1, "k": 1024, "m": 1024**2}
+
+
 def number(value: object) -> float:
-    """500ms is 0.5, 90s is 90, and so is 90."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|)", str(value))
-    assert found, f"{value!r} is no number of seconds"
-    return float(found[1]) / (1000 if found[2] == "ms" else 1)
+    """500ms is 0.5, 90s is 90, and so is 90; 1m, as nginx writes sizes, is 1048576."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]*)", str(value))
+    assert found, f"{value!r} is no number"
+    assert found[2] in UNITS, f"{value!r} has a unit that this test does not know"
+    return float(found[1]) * UNITS[found[2]]
 
 
 def said(file: str, pattern: str) -> float:
@@ -47,8 +51,16 @@ def setting(name: str) -> float:
 
 
 WAIT = "playbooks/group_vars/all/api.yml"
+HAPROXY = "roles/haproxy/templates/haproxy.cfg.j2"
+NGINX = "roles/nginx/templates/nginx.conf.j2"
+# Bytes of a line of a request's head that nginx (large_client_header_buffers) and gunicorn
+# (limit_request_field_size) take if they are not told otherwise. A test sees to it that they are not.
+NGINX_LINE = 8192
+GUNICORN_FIELD = 8190
+# What PostgreSQL keeps for superusers (superuser_reserved_connections), if it is not told otherwise.
+SUPERUSERS = 3
 RISING: dict[str, dict[str, float]] = {
-    "a vouch and a lease end before Sentinel calls a primary down": {
+    "a vouch ends before Sentinel calls a primary down": {
         "vouch": said(f"{APP}/cache.py", r"^VOUCHED_FOR = (.+)$"),
         "Sentinel": default("redis", "redis_down_after") / 1000,
     },
@@ -67,9 +79,33 @@ RISING: dict[str, dict[str, float]] = {
         "uvicorn": said(WAIT, r"--timeout-graceful-shutdown (\d+)"),
         "unit": service("api.yml", "wait", "stop_timeout"),
     },
-    "the web service stops before its unit is killed": {
+    "the web service stops after its longest request, and its unit after that": {
+        "nginx": default("nginx", "nginx_web_timeout"),
         "gunicorn": said(f"{APP}/gunicorn_conf.py", r"^graceful_timeout = (.+)$"),
         "unit": service("api.yml", "web", "stop_timeout"),
+    },
+    "nginx tries another server after the first was silent, and answers before HAProxy gives up": {
+        "a try": default("nginx", "nginx_web_timeout"),
+        "all tries begin": default("nginx", "nginx_tries_timeout"),
+        "all tries end": default("nginx", "nginx_tries_timeout") + default("nginx", "nginx_web_timeout"),
+        "HAProxy": default("haproxy", "haproxy_edge_server_timeout"),
+    },
+    "a connection that cannot be made still leaves a read its second try": {
+        "connection": said(f"{APP}/settings.py", r'"connect_timeout": (\d+)'),
+        "second try": said(f"{APP}/middleware.py", r"^    PATIENCE = (.+)$"),
+    },
+    "a replica of Redis has acknowledged before the client gives Redis up": {
+        "replica": said(f"{APP}/cache.py", r"^REPLICA_PATIENCE = (.+)$") / 1000,
+        "client": said(f"{APP}/settings.py", r'"SOCKET_TIMEOUT": ([\d.]+)'),
+    },
+    "a vouch outlives a round that the database does not answer": {
+        "round": said(f"{APP}/changes.py", r"^PAUSE = (.+)$")
+        + said(f"{APP}/changes.py", r"^PATIENCE = (.+)$"),
+        "vouch": said(f"{APP}/cache.py", r"^VOUCHED_FOR = (.+)$"),
+    },
+    "a tombstone outlives the vouches and leases before it, by far": {
+        "ten vouches": 10 * said(f"{APP}/cache.py", r"^VOUCHED_FOR = (.+)$"),
+        "tombstone": setting("CACHE_TOMBSTONE_TTL"),
     },
     "a load query's answer comes before nginx gives up": {
         "load query": setting("LOAD_QUERY_WAIT"),
@@ -82,14 +118,18 @@ RISING: dict[str, dict[str, float]] = {
     },
     "a client that pauses is told so by HAProxy": {
         "HAProxy": default("haproxy", "haproxy_edge_client_timeout"),
-        "nginx": said("roles/nginx/templates/nginx.conf.j2", r"client_body_timeout (\d+s)"),
+        "nginx": said(NGINX, r"client_body_timeout (\d+s)"),
+    },
+    "HAProxy closes an idle connection before nginx does": {
+        "HAProxy": said(HAPROXY, r"timeout http-keep-alive (\d+s)"),
+        "nginx": said(NGINX, r"^    keepalive_timeout (\d+s)"),
     },
     "nginx closes an idle connection before gunicorn does": {
-        "nginx": said("roles/nginx/templates/nginx.conf.j2", r"^        keepalive_timeout (\d+s)"),
+        "nginx": said(NGINX, r"^        keepalive_timeout (\d+s)"),
         "gunicorn": said(f"{APP}/gunicorn_conf.py", r"^keepalive = (.+)$"),
     },
     "nginx closes an idle connection before uvicorn does": {
-        "nginx": said("roles/nginx/templates/nginx.conf.j2", r"^        keepalive_timeout (\d+s)"),
+        "nginx": said(NGINX, r"^        keepalive_timeout (\d+s)"),
         "uvicorn": said(WAIT, r"--timeout-keep-alive (\d+)"),
     },
     "a task gives up before it is killed, and its worker's unit after that": {
@@ -97,13 +137,38 @@ RISING: dict[str, dict[str, float]] = {
         "hard": said(f"{APP}/celery.py", r"task_time_limit=(\d+)"),
         "abandoned": said(f"{APP}/load_queries.py", r"^ABANDONED = (.+)$"),
     },
+    "a task outlasts a failover, and gives the database up before its own time is": {
+        "failover": default("patroni", "patroni_ttl"),
+        "database": said(f"{APP}/tasks.py", r"^PATIENCE = (.+)$"),
+        "softly": said(f"{APP}/celery.py", r"task_soft_time_limit=(\d+)"),
+    },
+    "a load query is failed by its task before RabbitMQ gives its message up": {
+        "task": said(f"{APP}/tasks.py", r"^MAX_ATTEMPTS = (.+)$"),
+        "RabbitMQ": said(f"{APP}/celery.py", r"^DELIVERY_LIMIT = (.+)$"),
+    },
+    "etcd has a new leader before Patroni gives etcd up, and that before the lock ends": {
+        "heartbeat": default("etcd", "etcd_heartbeat_interval") / 1000,
+        "election": default("etcd", "etcd_election_timeout") / 1000,
+        "Patroni": default("patroni", "patroni_retry_timeout"),
+        "lock": default("patroni", "patroni_ttl"),
+    },
     "a worker's unit is stopped after a task is": {
         "hard": said(f"{APP}/celery.py", r"task_time_limit=(\d+)"),
         "unit": service("worker.yml", "worker", "stop_timeout"),
     },
-    "a request's head is too large for HAProxy before it is for nginx and gunicorn": {
+    "an address is too long for HAProxy before it is for gunicorn and nginx": {
         "HAProxy": default("haproxy", "haproxy_edge_url_bytes"),
         "gunicorn": said(f"{APP}/gunicorn_conf.py", r"^limit_request_line = (.+)$"),
+        "nginx": NGINX_LINE,
+    },
+    "a header is too large for HAProxy before it is for gunicorn and nginx": {
+        "HAProxy": default("haproxy", "haproxy_edge_header_bytes"),
+        "gunicorn": GUNICORN_FIELD,
+        "nginx": NGINX_LINE,
+    },
+    "a body is too large for HAProxy before it is for nginx": {
+        "HAProxy": default("haproxy", "haproxy_edge_body_bytes"),
+        "nginx": default("nginx", "nginx_body_max"),
     },
     "a request has too many headers for HAProxy before it has for gunicorn": {
         "HAProxy": default("haproxy", "haproxy_edge_header_count"),
@@ -135,11 +200,28 @@ def test_patroni_s_lock_outlives_its_patience() -> None:
     assert loop + 2 * retry <= ttl
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [(NGINX, "large_client_header_buffers"), (f"{APP}/gunicorn_conf.py", "limit_request_field_size")],
+)
+def test_a_limit_that_is_taken_for_granted_is_not_set(file: str, name: str) -> None:
+    assert name not in (TREE / file).read_text(), f"{file} sets {name}: read it there, and not from this test"
+
+
 def test_the_application_s_connections_fit_into_postgresql() -> None:
+    """Without replicas all of it meets on the primary: HAProxy sends reads there, too.
+
+    A thread keeps one connection for each database. The readiness of a process keeps one for each as well.
+    """
     full = yaml.safe_load((TREE / "inventory/full/hosts.yml").read_text())["ballast"]["children"]
-    patroni = yaml.safe_load((TREE / "roles/patroni/defaults/main.yml").read_text())
-    of_one_api_host = setting("WAIT_THREADS") + setting("THREADS")
-    # A worker's processes and its two threads keep one each.
-    of_one_worker = 2 + 2
-    most = of_one_api_host * len(full["api"]["hosts"]) + of_one_worker * len(full["worker"]["hosts"])
-    assert most < patroni["patroni_parameters"]["max_connections"] - 10, most
+    patroni = yaml.safe_load((TREE / "roles/patroni/defaults/main.yml").read_text())["patroni_parameters"]
+    assert "superuser_reserved_connections" not in patroni, "read it there, and not from this test"
+    databases = 2
+    web = said(f"{APP}/gunicorn_conf.py", r'"WEB_PROCESSES", (\d+),') * databases * (setting("THREADS") + 1)
+    # Its views ask the primary alone.
+    wait = setting("WAIT_THREADS") + databases
+    # One for each task, one for the sweeper, one for the changes.
+    worker = said("playbooks/group_vars/all/worker.yml", r"worker_concurrency \| default\((\d+)\)") + 2
+    most = (web + wait) * len(full["api"]["hosts"]) + worker * len(full["worker"]["hosts"])
+    room = patroni["max_connections"] - SUPERUSERS
+    assert most <= room, f"{most:g} connections at worst, and PostgreSQL takes {room}"
