@@ -18,7 +18,7 @@ bind = env.text("WEB_BIND", "127.0.0.1:8000")
 worker_class = "gthread"
 workers = env.integer("WEB_PROCESSES", 1, low=1, high=64)
 threads = env.integer("THREADS", 8, low=1, high=256)
-# nginx keeps its connections to us open; we outlive its keepalive_timeout (60 s), so it never meets a closed one.
+# nginx keeps its connections to us open for 30 s; we outlive that, so it never meets a closed one.
 keepalive = 75
 worker_connections = 1000
 backlog = 1024

@@ -202,7 +202,7 @@ class OwnedView(APIView):
 
     @property
     def _reads(self) -> bool:
-        """Or does what nobody can: that is a 405 whoever asks."""
+        """True if no token is needed: to read, or for a method that the view lacks, which is a 405 for everybody."""
         method = self.request.method if self.request else None
         return method in SAFE_METHODS or method not in self.allowed_methods
 
