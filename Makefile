@@ -73,7 +73,7 @@ benchmark: topology ## one api host: requests/s, latency, CPU per request (ROUND
 # Two at a time; each prints when it is done.
 CHECKS := check-ansible check-python check-app check-shell check-tests
 .PHONY: $(CHECKS) test
-check: check-prerequisites venv build ## lint, types, inventory rules and rendered configurations: about a minute
+check: check-prerequisites venv build ## lint, types, inventory rules and rendered configurations: about two minutes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(CHECKS)
 
 check-prerequisites:

@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,27 @@ TOPOLOGY = os.environ.get("TOPOLOGY", "full")
 INVENTORY = ROOT / "inventory" / TOPOLOGY / "hosts.yml"
 
 
-def _ansible(command: str, *arguments: str, **environment: str) -> Any:
-    """The JSON that an Ansible command prints. Raises RuntimeError with its output when it prints none."""
-    done = subprocess.run(
-        # Beside this Python: the virtual environment's, whether it is active or not.
-        [str(Path(sys.executable).with_name(command)), "--inventory", str(INVENTORY), *arguments],
+def tool(
+    program: str, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program of the virtual environment, active or not, as the project has it configured.
+
+    Its exit code is the caller's to judge. Raises subprocess.TimeoutExpired after `timeout` seconds.
+    """
+    return subprocess.run(
+        [str(Path(sys.executable).with_name(program)), *arguments],
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **environment},
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
+
+
+def _ansible(command: str, *arguments: str, **environment: str) -> Any:
+    """The JSON that an Ansible command prints. Raises RuntimeError with its output when it prints none."""
+    done = tool(command, "--inventory", str(INVENTORY), *arguments, environment=environment)
     try:
         # Other callbacks may add their words after it.
         return json.JSONDecoder().raw_decode(done.stdout, done.stdout.index("{"))[0]

@@ -59,10 +59,7 @@ def running(group: str) -> dict[str, str]:
     """What runs on each host, and since when."""
     units = "systemctl list-units --plain --no-legend 'ballast-*' | cut -d ' ' -f 1"
     show = f"systemctl show --property=ActiveEnterTimestamp,ActiveState $({units})"
-    return lab.on(
-        group,
-        f"{show}; sha256sum /etc/ballast/app.env",
-    )
+    return lab.on(group, f"{show}; sha256sum /etc/ballast/app.env")
 
 
 @pytest.fixture(scope="module", autouse=True)

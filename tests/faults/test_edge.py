@@ -13,6 +13,7 @@ import pytest
 import requests
 
 import lab
+from tests.patience import eventually
 
 pytestmark = pytest.mark.destructive
 
@@ -33,10 +34,7 @@ def wait_until_at_home() -> dict[str, str]:
     """Returns the holder of each VIP, once each is where its priority wants it."""
     hosts = lab.hosts("lb")
     wanted = {"vip_edge": [hosts[0]], "vip_data": [hosts[-1]]}
-    until = time.monotonic() + GIVE_UP
-    while (found := holders()) != wanted:
-        assert time.monotonic() < until, f"not at home after {GIVE_UP} s: {found}"
-        time.sleep(0.5)
+    found = eventually(holders, lambda found: found == wanted, seconds=GIVE_UP)
     return {vip: each[0] for vip, each in found.items()}
 
 
@@ -103,9 +101,7 @@ def test_slow_clients_that_fill_the_edge_leave_the_data_vip_and_the_health_page_
             time.sleep(0.2)
         assert sum(each.result() for each in floods) > CONNECTIONS / 4
     assert changes_of_state() == before
-    until = time.monotonic() + GIVE_UP
-    while ping(timeout=GIVE_UP) > 1:
-        assert time.monotonic() < until
+    eventually(lambda: ping(timeout=GIVE_UP), lambda took: took <= 1, seconds=GIVE_UP)
 
 
 def test_adverts_of_no_peer_move_no_vip() -> None:
@@ -146,12 +142,15 @@ def test_an_answer_of_503_is_not_asked_for_again(draining: None) -> None:
     url = f"http://{lab.variable('vip_edge')}/health/ready"
     answer = requests.get(url, headers={"X-Request-ID": name}, timeout=10)
     assert (answer.status_code, answer.headers["X-Request-ID"]) == (503, name)
-    until = time.monotonic() + GIVE_UP
     # nginx writes its log once a second.
     count = f"grep --count {name} /var/log/nginx/access.log || true"
-    while not (asked := sum(int(text) for text in lab.on("web", count).values())):
-        assert time.monotonic() < until, "no web host has logged the request"
+    asked = eventually(lambda: sum(int(text) for text in lab.on("web", count).values()), seconds=GIVE_UP)
     assert asked == 1
+
+
+def own_address(host: str) -> str:
+    """With the network's prefix, as its interface has it."""
+    return f"{lab.variable('node_address', host)}/{lab.variable('network_cidr').split('/')[1]}"
 
 
 @pytest.fixture
@@ -159,10 +158,7 @@ def away() -> Iterator[str]:
     """The holder of the edge VIP; its own address is back in the end."""
     host = wait_until_at_home()["vip_edge"]
     yield host
-    prefix = lab.variable("network_cidr").split("/")[1]
-    interface = lab.variable("node_interface", host)
-    address = f"{lab.variable('node_address', host)}/{prefix}"
-    lab.on(host, f"ip addr replace {address} dev {interface}")
+    lab.on(host, f"ip addr replace {own_address(host)} dev {lab.variable('node_interface', host)}")
 
 
 def assert_served_from_its_own_address(host: str) -> None:
@@ -173,19 +169,15 @@ def assert_served_from_its_own_address(host: str) -> None:
 
 
 def test_a_holder_whose_own_address_was_away_asks_from_it_again(away: str) -> None:
-    address, interface = lab.variable("node_address", away), lab.variable("node_interface", away)
-    prefix = lab.variable("network_cidr").split("/")[1]
+    address, interface = own_address(away), lab.variable("node_interface", away)
     before = changes_of_state()[away]
     # The command has to put the address back by itself: it is the way in.
     lab.on(
         away,
-        f"nohup sh -c 'ip addr del {address}/{prefix} dev {interface}; sleep 3;"
-        f" ip addr add {address}/{prefix} dev {interface}' >/dev/null 2>&1 &",
+        f"nohup sh -c 'ip addr del {address} dev {interface}; sleep 3;"
+        f" ip addr add {address} dev {interface}' >/dev/null 2>&1 &",
     )
-    until = time.monotonic() + GIVE_UP
-    while changes_of_state()[away] == before:
-        assert time.monotonic() < until, f"{away} did not notice that its address was away"
-        time.sleep(0.5)
+    eventually(lambda: changes_of_state()[away], lambda now: now != before, seconds=GIVE_UP)
     wait_until_at_home()
     assert_served_from_its_own_address(away)
     ping()
@@ -193,11 +185,10 @@ def test_a_holder_whose_own_address_was_away_asks_from_it_again(away: str) -> No
 
 def test_a_reconfigured_network_gives_the_vip_back(away: str) -> None:
     """systemd-networkd takes away what it does not know; where it does not run, it runs for this test."""
-    address, interface = lab.variable("node_address", away), lab.variable("node_interface", away)
-    prefix = lab.variable("network_cidr").split("/")[1]
+    interface = lab.variable("node_interface", away)
     unit, files = "ballast-test-networkd", "/run/systemd/network"
     other = "[Match]\\nName=eth0\\n[Link]\\nUnmanaged=yes\\n"
-    own = f"[Match]\\nName={interface}\\n[Network]\\nAddress={address}/{prefix}\\n"
+    own = f"[Match]\\nName={interface}\\n[Network]\\nAddress={own_address(away)}\\n"
     try:
         lab.on(
             away,
@@ -205,10 +196,8 @@ def test_a_reconfigured_network_gives_the_vip_back(away: str) -> None:
             f" && printf '{own}' >{files}/10-own.network"
             f" && systemd-run --quiet --unit={unit} /usr/lib/systemd/systemd-networkd",
         )
-        until = time.monotonic() + GIVE_UP
-        while "configured" not in lab.on(away, f"networkctl list {interface} || true")[away]:
-            assert time.monotonic() < until, "systemd-networkd does not take the interface"
-            time.sleep(0.5)
+        shown = f"networkctl list {interface} || true"
+        eventually(lambda: lab.on(away, shown)[away], lambda said: "configured" in said, seconds=GIVE_UP)
         lab.on(away, f"networkctl reconfigure {interface}")
         wait_until_at_home()
         assert_served_from_its_own_address(away)

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ import lab
 from lab import faults
 from tests.faults.play import removal_is_refused
 from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
+from tests.patience import eventually
 
 pytestmark = pytest.mark.destructive
 
@@ -271,6 +273,12 @@ def start_with(host: str, damage: str) -> None:
     lab.on(host, f"systemctl stop {UNITS}; {damage} && systemctl start --no-block {UNITS}")
 
 
+def is_written(member: redis.Redis) -> bool:
+    """Whether no rewrite of its append-only file is going on or to come."""
+    now = member.info("persistence")
+    return not (now["aof_rewrite_in_progress"] or now["aof_rewrite_scheduled"])
+
+
 @pytest.fixture
 def kept(ledger: str) -> Iterator[Callable[[], None]]:
     """Checks, whenever it is called, that every member has all that was written so far; then writes more.
@@ -292,12 +300,7 @@ def kept(ledger: str) -> Iterator[Callable[[], None]]:
     for host in lab.hosts("cache"):
         with client(host, "admin") as member:
             member.bgrewriteaof()
-            until = time.monotonic() + GIVE_UP
-            while (now := member.info("persistence"))["aof_rewrite_in_progress"] or now[
-                "aof_rewrite_scheduled"
-            ]:
-                assert time.monotonic() < until, f"{host} rewrites its append-only file for ever"
-                time.sleep(0.1)
+            eventually(partial(is_written, member), seconds=GIVE_UP, pause=0.1)
     check()
     yield check
     lab.on("cache", "rm -rf /var/lib/redis/put-aside")

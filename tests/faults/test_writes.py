@@ -13,6 +13,8 @@ import lab
 from lab import faults
 from tests.faults.play import play
 from tests.faults.test_edge import holders, wait_until_at_home
+from tests.faults.test_postgresql import wait_until_whole
+from tests.patience import eventually
 
 pytestmark = pytest.mark.destructive
 
@@ -48,73 +50,53 @@ def assert_every_api_host_writes_and_is_ready() -> None:
         assert read.status_code == 200, (host, read.text)
 
 
-def postgresql_answers() -> bool:
-    """Through the data VIP, as nothing of the application's own."""
-    try:
-        members = lab.postgresql_members()
-    except (requests.RequestException, KeyError):
-        return False
-    return sorted(member["state"] for member in members) == [
-        "running",
-        *["streaming"] * (len(lab.hosts("db")) - 1),
-    ]
-
-
-def wait_for_postgresql() -> None:
-    until = time.monotonic() + GIVE_UP
-    while not postgresql_answers():
-        assert time.monotonic() < until, "PostgreSQL is not whole"
-        time.sleep(0.5)
-
-
 def test_the_first_write_after_the_data_vip_has_moved_succeeds() -> None:
     away = wait_until_at_home()["vip_data"]
     assert_every_api_host_writes_and_is_ready()
     faults.power_off(away)
     try:
-        until = time.monotonic() + GIVE_UP
         others = ",".join(host for host in lab.hosts("lb") if host != away)
-        while f" {lab.variable('vip_data')}/" not in "".join(
-            lab.on(others, "ip -4 -oneline addr show").values()
-        ):
-            assert time.monotonic() < until, "nobody took the data VIP"
+        taken = f" {lab.variable('vip_data')}/"
+        eventually(
+            lambda: "".join(lab.on(others, "ip -4 -oneline addr show").values()),
+            lambda said: taken in said,
+            seconds=GIVE_UP,
+        )
         assert_every_api_host_writes_and_is_ready()
     finally:
         faults.power_on(away)
-        wait_until_reachable(away)
+        eventually(lambda: is_reachable(away), seconds=GIVE_UP)
     wait_until_at_home()
     assert_every_api_host_writes_and_is_ready()
 
 
-def wait_until_reachable(host: str) -> None:
-    until = time.monotonic() + GIVE_UP
-    while True:
-        try:
-            lab.on(host, "true")
-            return
-        except RuntimeError:
-            assert time.monotonic() < until, f"{host} does not come back"
+def is_reachable(host: str) -> bool:
+    try:
+        lab.on(host, "true")
+    except RuntimeError:
+        return False
+    return True
 
 
 def test_the_first_write_after_a_switchover_succeeds() -> None:
-    wait_for_postgresql()
+    wait_until_whole()
     code, said = play("switchover")
     assert code == 0, said
-    wait_for_postgresql()
+    wait_until_whole()
     assert_every_api_host_writes_and_is_ready()
 
 
 @pytest.fixture
 def no_replicas() -> Iterator[None]:
     """The primary of PostgreSQL has nobody to stream to: commits wait."""
-    wait_for_postgresql()
-    replicas = ",".join(member["name"] for member in lab.postgresql_members() if member["role"] != "leader")
+    primary = wait_until_whole()
+    replicas = ",".join(host for host in lab.hosts("db") if host != primary)
     try:
         lab.on(replicas, "systemctl stop patroni")
         yield
     finally:
         lab.on(replicas, "systemctl start patroni")
-        wait_for_postgresql()
+        wait_until_whole()
 
 
 def test_writes_that_wait_for_a_replica_leave_reads_and_ping_alone(no_replicas: None) -> None:

@@ -1,22 +1,13 @@
 """pytest alone breaks nothing."""
 
-import os
 import subprocess
-import sys
 
-from lab import ROOT
+import lab
 
 
 def run(topology: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, "tests/faults/test_edge.py"],
-        cwd=ROOT,
-        env=os.environ | {"TOPOLOGY": topology},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    asked = ("-p", "no:cacheprovider", *options, "tests/faults/test_edge.py")
+    return lab.tool("pytest", *asked, environment={"TOPOLOGY": topology}, timeout=60)
 
 
 def test_without_the_flag_they_are_skipped() -> None:

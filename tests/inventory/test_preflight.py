@@ -1,7 +1,6 @@
 """Preflight refuses what cannot work with a sentence that names file and fix; the topologies pass."""
 
 import copy
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,21 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
+import lab
 from lab import ROOT
 
 TOPOLOGIES = sorted(path.parent.name for path in (ROOT / "inventory").glob("*/hosts.yml"))
 
 
 def preflight(hosts_file: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["ansible-playbook", "--inventory", str(hosts_file), "playbooks/preflight_inventory.yml"],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "COLUMNS": "1000"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    play = "playbooks/preflight_inventory.yml"
+    arguments = ("--inventory", str(hosts_file), play)
+    return lab.tool("ansible-playbook", *arguments, environment={"COLUMNS": "1000"}, timeout=60)
 
 
 def write(folder: Path, hosts: dict[str, Any], **group_vars: str) -> Path:

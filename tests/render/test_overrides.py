@@ -1,14 +1,13 @@
 """What an inventory's group_vars say wins over every role's defaults, and over the plays' wiring."""
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.render.play import render
 
 TREE = Path(__file__).parents[2]
 ROLES = TREE / "roles"
@@ -107,20 +106,7 @@ def rendered(
         "render_roles": str(ROLES),
         "renders": {role: template for role, (_, template, _) in cases.items()},
     }
-    done = subprocess.run(
-        [
-            *(Path(sys.executable).with_name("ansible-playbook"), "--tags=render"),
-            *("--inventory", inventory(folder, variables), "--extra-vars", json.dumps(values)),
-            plays / "overrides.yml",
-        ],
-        cwd=TREE,
-        env=os.environ | {"ANSIBLE_CONFIG": str(TREE / "ansible.cfg")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    render(str(inventory(folder, variables)), str(plays / "overrides.yml"), values)
     return {role: ((folder / role).read_text(), words) for role, (_, _, words) in cases.items()}
 
 

@@ -1,7 +1,5 @@
 """The daemons that the guests run accept what the roles write, for one, two and three hosts in each tier."""
 
-import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.render.play import render
 
 TREE = Path(__file__).parents[2]
 CHECKERS = Path(__file__).with_name("checkers.sh")
@@ -86,39 +86,19 @@ def rendered(request: pytest.FixtureRequest, root: Path, certificate: Path) -> I
     with tempfile.TemporaryDirectory(dir=root / "tmp", prefix="render-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        lab = folder / "inventory"
-        (lab / "secrets").mkdir(parents=True)
-        (lab / "secrets/redis_check").write_text("a-secret")
-        shutil.copytree(certificate, lab / "secrets/pki")
-        (lab / "group_vars").symlink_to(TREE / "playbooks/group_vars")
-        (lab / "hosts.yml").write_text(yaml.safe_dump(inventory(size)))
+        own = folder / "inventory"
+        (own / "secrets").mkdir(parents=True)
+        (own / "secrets/redis_check").write_text("a-secret")
+        shutil.copytree(certificate, own / "secrets/pki")
+        (own / "group_vars").symlink_to(TREE / "playbooks/group_vars")
+        (own / "hosts.yml").write_text(yaml.safe_dump(inventory(size)))
         values = {
             "render_to": str(folder),
             "render_roles": str(TREE / "roles"),
             # As on virtual machines, but for one size.
             "render_in_container": size == 1,
         }
-        playbook = Path(sys.executable).with_name("ansible-playbook")
-        play = Path(__file__).with_name("render.yml")
-        done = subprocess.run(
-            [
-                playbook,
-                "--inventory",
-                lab / "hosts.yml",
-                "--extra-vars",
-                json.dumps(values),
-                "--tags",
-                "render",
-                play,
-            ],
-            cwd=TREE,
-            env=os.environ | {"ANSIBLE_CONFIG": str(TREE / "ansible.cfg")},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        render(str(own / "hosts.yml"), str(Path(__file__).with_name("render.yml")), values)
         # The two files that the configurations name and the checkers open.
         pem = folder / "edge.pem"
         pem.write_text((certificate / "edge.crt").read_text() + (certificate / "edge.key").read_text())

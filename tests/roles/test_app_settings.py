@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-TREE = Path(__file__).parents[2]
+import lab
+
 VALUES = {
     "PLAIN": "a-value",
     "EMPTY": "",
@@ -27,29 +28,22 @@ VALUES = {
 
 def rendered(tmp_path: Path, template: str, **variables: object) -> Path:
     arguments = {
-        "src": str(TREE / "roles/app/templates" / template),
+        "src": str(lab.ROOT / "roles/app/templates" / template),
         "dest": str(tmp_path / template),
         "mode": "0600",
     }
-    done = subprocess.run(
-        [
-            *(Path(sys.executable).with_name("ansible"), "localhost", "--connection=local"),
-            *("--module-name=ansible.builtin.template", "--args", json.dumps(arguments)),
-            *("--extra-vars", json.dumps(variables)),
-        ],
-        cwd=TREE,
-        env=os.environ | {"ANSIBLE_CONFIG": str(TREE / "ansible.cfg")},
-        capture_output=True,
-        text=True,
+    done = lab.tool(
+        *("ansible", "localhost", "--connection=local"),
+        *("--module-name=ansible.builtin.template", "--args", json.dumps(arguments)),
+        *("--extra-vars", json.dumps(variables)),
         timeout=60,
-        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return tmp_path / template
 
 
 def test_sh_reads_a_setting_as_it_was_written(tmp_path: Path) -> None:
-    """As the operator's command does. (What systemd reads, the end-to-end tests ask a host.)"""
+    """As the operator's command does."""
     file = rendered(tmp_path, "app.env.j2", app_environment=VALUES)
     show = f"import os, json; print(json.dumps({{n: os.environ[n] for n in {list(VALUES)!r}}}))"
     said = subprocess.run(
