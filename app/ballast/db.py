@@ -10,14 +10,10 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connections, transaction
 
-from ballast import metrics
-from ballast.postgresql.pool import NoAnswer, answers_by
+from ballast import deadline, metrics
+from ballast.postgresql.pool import NoAnswer
 
 READ_ONLY = "25006"
-# Seconds that a write transaction may take, its commit included. A commit waits for a replica, for ever if there is
-# none. This is less than nginx's patience (10 s), and more than TCP takes to notice a primary that vanished (3 s): a
-# switchover or a failover breaks the connection before.
-WRITE_PATIENCE = 5.0
 # As long as the oldest write is younger than this (seconds), writes come and go, and one more queues for its turn.
 QUEUE_PATIENCE = 0.5
 
@@ -59,8 +55,8 @@ class Writes:
         self._unanswered: list[socket.socket] = []
 
     @contextmanager
-    def place(self) -> Iterator[float]:
-        """Raises TooManyWrites. The value is when this write began (monotonic)."""
+    def place(self) -> Iterator[None]:
+        """Raises TooManyWrites."""
         with self._changed:
             self._forget_answered()
             now = time.monotonic()
@@ -72,7 +68,7 @@ class Writes:
             self._observe()
         unanswered = None
         try:
-            yield started
+            yield
         except OperationalError as error:
             if isinstance(error.__cause__, NoAnswer):
                 unanswered = error.__cause__.socket
@@ -114,7 +110,7 @@ def write_transaction() -> Iterator[None]:
     """
     committing = False
     try:
-        with writes.place() as started, answers_by(started + WRITE_PATIENCE), transaction.atomic(using="default"):
+        with writes.place(), deadline.within(settings.DATABASE_PATIENCE), transaction.atomic(using="default"):
             yield
             committing = True
     except (OperationalError, InterfaceError) as error:

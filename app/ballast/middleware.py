@@ -12,7 +12,7 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from ballast import db, metrics
+from ballast import db, deadline, metrics
 from ballast.logs import request_id
 from ballast.postgresql.base import breakers
 from ballast.problems import problem_response
@@ -29,6 +29,12 @@ _INTERNAL = ("/health/", "/metrics")
 class RequestMiddleware:
     """Gives the request its id, refuses what no view should see, and counts it. Works sync and async."""
 
+    # Seconds that a request of the web service waits for others, a write and what comes before and after it, but for a
+    # last connection (2 s): nginx waits longer, so that a client learns of its commit. The views of the wait service
+    # say themselves how long they take.
+    AROUND_A_WRITE = 2.5
+    PATIENCE = settings.DATABASE_PATIENCE + AROUND_A_WRITE
+
     sync_capable = True
     async_capable = True
 
@@ -42,7 +48,8 @@ class RequestMiddleware:
         if self.is_async:
             return self._call_async(request)
         started = self._enter(request)
-        response = self._refuse(request) or self.get_response(request)
+        with deadline.within(self.PATIENCE):
+            response = self._refuse(request) or self.get_response(request)
         assert isinstance(response, HttpResponseBase)  # noqa: S101 - for the type checker
         return self._leave(request, response, started)
 
@@ -105,7 +112,7 @@ class RetryMiddleware:
 
     # Seconds; a little more than the time-out of a connect. A first try that took longer met more than one address
     # that does not answer, and a second one would only double that.
-    PATIENCE = 2.5
+    RETRY_PATIENCE = 2.5
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -116,7 +123,7 @@ class RetryMiddleware:
                 return self.get_response(request)
         started = time.monotonic()
         response = self.get_response(request)
-        if getattr(response, "database_unavailable", False) and time.monotonic() - started < self.PATIENCE:
+        if getattr(response, "database_unavailable", False) and time.monotonic() - started < self.RETRY_PATIENCE:
             db.discard_connections()
             with on_primary(not breakers["default"].has_failed):
                 response = self.get_response(request)

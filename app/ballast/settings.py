@@ -60,6 +60,10 @@ WAIT_THREADS = env.integer("WAIT_THREADS", 4, low=1, high=64)  # of one wait pro
 _THREADS_HERE = {"web": THREADS, "wait": WAIT_THREADS}.get(SERVICE, 0)
 # Write transactions at a time in one such process. The rest of its threads is for what does not wait for a commit.
 MAX_WRITES = max(1, _THREADS_HERE // 2)
+# Seconds to wait for the answer to a statement, and for a whole write transaction: its commit waits for a replica, for
+# ever if there is none. TCP notices a primary that vanished in 3 s, so a switchover or a failover breaks the connection
+# before.
+DATABASE_PATIENCE = env.number("DATABASE_PATIENCE", 5, low=0.1, high=60)
 
 
 def _database(port: int, **options: Any) -> dict[str, Any]:
@@ -158,7 +162,7 @@ LOAD_QUERY_WAIT = env.number("LOAD_QUERY_WAIT", 10, low=0, high=60)
 # How old a row is at least before it counts as lost, and how often a worker looks for lost ones.
 SWEEP_AFTER = env.number("SWEEP_AFTER", 3, low=0, high=3600)
 SWEEP_EVERY = env.number("SWEEP_EVERY", 2, low=0.5, high=3600)
-LONG_QUERY_MAX = env.number("LONG_QUERY_MAX", 60, low=0, high=3600)
+LONG_QUERY_MAX = env.number("LONG_QUERY_MAX", 60, low=0, high=60)
 # Requests that one wait process holds at a time.
 WAIT_LIMIT = env.integer("WAIT_LIMIT", 5000, low=1, high=100_000)
 

@@ -1,4 +1,8 @@
-"""Faults that really happen: a Redis of the test's own to kill or freeze, and a gate in front of any TCP service."""
+"""Faults that really happen: a Redis of the test's own to kill or freeze, and a gate in front of any TCP service.
+
+Who waits for something that never answers, and answers all the same, has a limit. Tests do not ask how long it is: on a
+busy machine that is anything. They count who waited.
+"""
 
 import contextlib
 import signal
@@ -8,11 +12,13 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from ballast.breaker import Breaker
 from tests.patience import free_port
 
 HOST = "127.0.0.1"
@@ -55,6 +61,26 @@ class RedisServer:
     def resume(self) -> None:
         assert self.process
         self.process.send_signal(signal.SIGCONT)
+
+
+class Tries:
+    """How often a breaker let somebody wait in vain, from here on."""
+
+    def __init__(self, breaker: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._pause = breaker.pause
+        self._started = time.monotonic()
+        failed = breaker.failed
+
+        def count() -> None:
+            self.count += 1
+            failed()
+
+        monkeypatch.setattr(breaker, "failed", count)
+
+    def were_rare(self, callers: int = 1) -> bool:
+        """Each caller may be the first to notice; then there is one try in a pause, however slow everything else is."""
+        return 0 < self.count <= callers + (time.monotonic() - self._started) / self._pause
 
 
 class Gate:

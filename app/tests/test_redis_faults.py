@@ -1,9 +1,8 @@
-"""Redis killed or frozen: every endpoint answers, rightly and soon; and all is well again afterwards."""
+"""Redis killed or frozen: every endpoint answers, rightly, and hardly anybody waits; and all is well again after."""
 
 import contextlib
 import copy
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +16,7 @@ from django_redis import get_redis_connection
 from ballast import cache, changes, health
 from ballast.models import LoadQuery, User
 from tests.conftest import PASSWORD, Worker
-from tests.faults import HOST, RedisServer
+from tests.faults import HOST, RedisServer, Tries
 from tests.patience import eventually
 from tests.test_load_queries import PATH, outcome
 
@@ -71,14 +70,9 @@ class Api:
 
     def __init__(self, client: Client, post: Post, sign_up: SignUp) -> None:
         self.client, self.post, self.sign_up = client, post, sign_up
-        self.calls = 0
-        self.slowest: tuple[float, str] = (0.0, "")
 
     def call(self, expected: int, method: str, path: str, body: Any = None, **headers: Any) -> Any:
-        started = time.monotonic()
         response = getattr(self.client, method)(path, body, content_type="application/json", headers=headers)
-        self.calls += 1
-        self.slowest = max(self.slowest, (time.monotonic() - started, f"{method} {path}"))
         assert response.status_code == expected, (method, path, response.content)
         return response
 
@@ -112,24 +106,16 @@ def api(client: Client, post: Post, sign_up: SignUp) -> Api:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_endpoint_answers_without_redis_and_soon(api: Api, server: RedisServer, queue: None, fault: str) -> None:
-    api.round("warm")
-    started = time.monotonic()
-    for k in range(3):
-        api.round(f"with{k}")
-    usual = time.monotonic() - started
-
+def test_every_endpoint_answers_without_redis(
+    api: Api, server: RedisServer, queue: None, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.round("with")
     getattr(server, fault)()
     fresh_health()
-    api.slowest = (0.0, "")
-    started = time.monotonic()
+    tries = Tries(cache.breaker, monkeypatch)
     for k in range(3):
         api.round(f"without{k}")
-    seconds = time.monotonic() - started
-    # The breaker lets one caller a second wait for 0.3 s; readiness waits up to a second, once a second. The four
-    # requests of a round that write wait until nobody can vouch any more for what they changed.
-    assert seconds < 2 * usual + 4 + 3 * 4 * cache.VOUCHED_FOR, f"{seconds:.1f} s instead of {usual:.1f} s"
-    assert api.slowest[0] < 2.5, api.slowest
+    assert tries.were_rare(callers=2)  # a request, and who vouches
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -145,21 +131,21 @@ def test_readiness_is_degraded_without_redis(client: Client, server: RedisServer
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_reads_wait_for_a_dead_redis_about_once_a_second(
-    client: Client, server: RedisServer, sign_up: SignUp, fault: str
+    client: Client, server: RedisServer, sign_up: SignUp, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user, _ = sign_up()
     path = f"/api/v1/users/{user.pk}"
     client.get(path)
     getattr(server, fault)()
-    slow = 0
-    started = time.monotonic()
-    while time.monotonic() - started < 3:
-        before = time.monotonic()
+    tries = Tries(cache.breaker, monkeypatch)
+    reads = 0
+    while tries.count < 4:
         response = client.get(path)
-        slow += time.monotonic() - before > 0.2  # the client waits 0.3 s
         assert response.status_code == 200
         assert response["X-Cache"] == "bypass"
-    assert slow <= 6  # 3 or 4 tries; the rest is this machine's noise
+        reads += 1
+    assert tries.were_rare(callers=2)
+    assert reads > tries.count
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -218,10 +204,8 @@ def test_a_worker_needs_no_redis(
     no_worker.start()
 
     def all_done() -> None:
-        started = time.monotonic()
         locations = [post(PATH, {"n": n})["Location"] for n in range(20)]
         assert [outcome(client, location)["state"] for location in locations] == ["done"] * 20
-        assert time.monotonic() - started < 10
 
     all_done()
     server.hang()

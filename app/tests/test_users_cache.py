@@ -14,6 +14,7 @@ from redis import Redis
 from ballast import cache
 from ballast.models import User
 from tests.conftest import empty, vouch
+from tests.faults import Tries
 from tests.test_problems import assert_problem
 
 SignUp = Callable[..., tuple[User, dict[str, Any]]]
@@ -122,7 +123,7 @@ def test_one_reader_fills_while_the_others_wait_for_it(redis: "Redis") -> None:
     started = time.monotonic()
     other = cache.read_user(7)  # nobody filled: after FILL_PATIENCE it stops waiting
     assert (other.outcome, other.lease) == ("miss", "")
-    assert cache.FILL_PATIENCE * 0.8 <= time.monotonic() - started < 6 * cache.FILL_PATIENCE
+    assert time.monotonic() - started >= cache.FILL_PATIENCE * 0.8
 
 
 def test_a_tombstone_lets_one_reader_through_too(redis: "Redis") -> None:
@@ -143,20 +144,20 @@ def test_nothing_counts_that_nobody_vouches_for(client: Client, sign_up: SignUp,
     assert redis.get(f"user:{user.pk}") == b'1\n{"name": "from long ago"}'
 
 
-def test_without_redis_reads_are_right_and_quick(client: Client, sign_up: SignUp, no_redis: None) -> None:
+def test_without_redis_reads_are_right(
+    client: Client, sign_up: SignUp, no_redis: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user, headers = sign_up()
     path = f"/api/v1/users/{user.pk}"
     assert client.get(path)["X-Cache"] == "bypass"
-    reading = 0.0
+    tries = Tries(cache.breaker, monkeypatch)
     for name in ("one", "two", "three"):
         started = time.monotonic()
         assert client.patch(path, {"name": name}, "application/json", headers=headers).status_code == 200
         # Others may still reach Redis: a writer that cannot waits until nobody's vouch covers the old entry.
         assert time.monotonic() - started >= cache.VOUCHED_FOR
-        started = time.monotonic()
         assert client.get(path).json()["name"] == name
-        reading += time.monotonic() - started
-    assert reading < 0.5  # the breaker: no timeout for each of them
+    assert tries.were_rare()
 
 
 def test_a_redis_that_is_read_only_costs_no_error(

@@ -59,6 +59,8 @@ NGINX_LINE = 8192
 GUNICORN_FIELD = 8190
 # What PostgreSQL keeps for superusers (superuser_reserved_connections), if it is not told otherwise.
 SUPERUSERS = 3
+# Seconds that a request of the web service has for what it waits for.
+REQUEST = setting("DATABASE_PATIENCE") + said(f"{APP}/middleware.py", r"^    AROUND_A_WRITE = (.+)$")
 RISING: dict[str, dict[str, float]] = {
     "a vouch ends before Sentinel calls a primary down": {
         "vouch": said(f"{APP}/cache.py", r"^VOUCHED_FOR = (.+)$"),
@@ -92,7 +94,7 @@ RISING: dict[str, dict[str, float]] = {
     },
     "a connection that cannot be made still leaves a read its second try": {
         "connection": said(f"{APP}/settings.py", r'"connect_timeout": (\d+)'),
-        "second try": said(f"{APP}/middleware.py", r"^    PATIENCE = (.+)$"),
+        "second try": said(f"{APP}/middleware.py", r"^    RETRY_PATIENCE = (.+)$"),
     },
     "a replica of Redis has acknowledged before the client gives Redis up": {
         "replica": said(f"{APP}/cache.py", r"^REPLICA_PATIENCE = (.+)$") / 1000,
@@ -113,7 +115,18 @@ RISING: dict[str, dict[str, float]] = {
     },
     "a write gives up after TCP would have noticed a dead host, and before nginx does": {
         "TCP": said(f"{APP}/settings.py", r'"tcp_user_timeout": (\d+)') / 1000,
-        "write": said(f"{APP}/db.py", r"^WRITE_PATIENCE = (.+)$"),
+        "write": setting("DATABASE_PATIENCE"),
+        "nginx": default("nginx", "nginx_web_timeout"),
+    },
+    "a request waits for its turn and its write, then for what follows a commit, and nginx for all of that": {
+        "write": setting("DATABASE_PATIENCE") + said(f"{APP}/db.py", r"^QUEUE_PATIENCE = (.+)$"),
+        "request": REQUEST,
+        # What has no limit of its own, each begun at the last moment; they exclude each other.
+        "a connection to PostgreSQL or RabbitMQ": REQUEST
+        + max(
+            said(f"{APP}/settings.py", r'"connect_timeout": (\d+)'),
+            said(f"{APP}/celery.py", r"broker_connection_timeout=(\d+)"),
+        ),
         "nginx": default("nginx", "nginx_web_timeout"),
     },
     "a client that pauses is told so by HAProxy": {
@@ -212,14 +225,17 @@ def test_the_application_s_connections_fit_into_postgresql() -> None:
     """Without replicas all of it meets on the primary: HAProxy sends reads there, too.
 
     A thread keeps one connection for each database. The readiness of a process keeps one for each as well.
+    Writes that gave their thread back keep theirs besides, as many as may write: half of the threads.
     """
     full = yaml.safe_load((TREE / "inventory/full/hosts.yml").read_text())["ballast"]["children"]
     patroni = yaml.safe_load((TREE / "roles/patroni/defaults/main.yml").read_text())["patroni_parameters"]
     assert "superuser_reserved_connections" not in patroni, "read it there, and not from this test"
     databases = 2
-    web = said(f"{APP}/gunicorn_conf.py", r'"WEB_PROCESSES", (\d+),') * databases * (setting("THREADS") + 1)
+    web = said(f"{APP}/gunicorn_conf.py", r'"WEB_PROCESSES", (\d+),') * (
+        databases * (setting("THREADS") + 1) + setting("THREADS") // 2
+    )
     # Its views ask the primary alone.
-    wait = setting("WAIT_THREADS") + databases
+    wait = setting("WAIT_THREADS") + setting("WAIT_THREADS") // 2 + databases
     # One for each task, one for the sweeper, one for the changes.
     worker = said("playbooks/group_vars/all/worker.yml", r"worker_concurrency \| default\((\d+)\)") + 2
     most = (web + wait) * len(full["api"]["hosts"]) + worker * len(full["worker"]["hosts"])

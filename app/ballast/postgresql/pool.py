@@ -13,24 +13,21 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from psycopg.pq import TransactionStatus
 
-# Seconds to wait for the answer to one statement.
-PATIENCE = 5.0
-# The same for the question whether an idle connection still works. TCP itself needs 3 s to give one up whose other end
-# vanished silently; a connection that is given up in haste only costs a new one.
+from ballast import deadline
+
+# Seconds to wait for the answer to the question whether an idle connection still works. TCP itself needs 3 s to give
+# one up whose other end vanished silently; a connection that is given up in haste only costs a new one.
 CHECK_PATIENCE = 0.5
 # Seconds: a connection is closed when it was idle for so long, or is so old.
 MAX_IDLE = 60.0
 MAX_AGE = 300.0
-
-_deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
 
 
 class NoAnswer(psycopg.OperationalError):
@@ -41,16 +38,6 @@ class NoAnswer(psycopg.OperationalError):
         self.socket = socket.socket(fileno=os.dup(fileno))
 
 
-@contextmanager
-def answers_by(deadline: float) -> Iterator[None]:
-    """No statement of this block is waited for any longer than until this monotonic time."""
-    token = _deadline.set(min(deadline, _deadline.get()))
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
-
-
 class Connection(psycopg.Connection[Any]):
     """psycopg's, with an end to its patience."""
 
@@ -58,7 +45,7 @@ class Connection(psycopg.Connection[Any]):
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         if timeout is None:
-            timeout = max(0.0, min(PATIENCE, _deadline.get() - time.monotonic()))
+            timeout = deadline.left(settings.DATABASE_PATIENCE)
         try:
             return super().wait(gen, interval, timeout)
         except psycopg.errors._WaitTimeout as error:
@@ -66,7 +53,7 @@ class Connection(psycopg.Connection[Any]):
 
     def works(self) -> bool:
         try:
-            with answers_by(time.monotonic() + CHECK_PATIENCE):
+            with deadline.within(CHECK_PATIENCE):
                 self.execute("")
         except psycopg.Error:
             return False
