@@ -54,6 +54,22 @@ def _kill(running: subprocess.Popen[str]) -> None:
         os.killpg(running.pid, signal.SIGKILL)
 
 
+def stops_at_the_first_host(name: str, group: str, unit: str, **wrong: object) -> None:
+    """With a wrong setting a play restarts the first host's daemon, in vain, and leaves the others alone."""
+    show = f"systemctl show --property=MainPID,ActiveState {unit}"
+    first, *others = lab.hosts(group)
+    before = lab.on(group, show)
+    try:
+        code, said = play(name, **wrong)
+        after = lab.on(group, show)
+    finally:
+        mended, last = play(name)
+    assert code != 0, said
+    assert after[first] != before[first]
+    assert {host: after[host] for host in others} == {host: before[host] for host in others}
+    assert mended == 0, last
+
+
 def removal_is_refused(member: str, *, tier: str, down: str, stays: str) -> None:
     """Of three hosts of a tier one is down: remove.yml has to spare the other that `stays` needs."""
     faults.power_off(down)

@@ -22,7 +22,7 @@ from pika.exceptions import AMQPError, NackError, UnroutableError
 
 import lab
 from lab import faults
-from tests.faults.play import play, removal_is_refused
+from tests.faults.play import play, removal_is_refused, stops_at_the_first_host
 from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
 
 pytestmark = pytest.mark.destructive
@@ -270,6 +270,20 @@ def test_a_node_is_itself_whatever_its_host_is_called() -> None:
     host = lab.hosts("queue")[0]
     said = lab.on(host, "unshare --uts sh -c 'hostname other && rabbitmqctl --quiet eval \"node().\"'")
     assert said[host] == f"rabbit@{host}"
+
+
+def test_a_setting_with_which_a_node_does_not_start_stops_at_the_first(queue: str) -> None:
+    with Consumer(queue) as consumer:
+        with recorder(queue) as record:
+            record.wait_for_writes(since=0)
+            begun = time.monotonic()
+            stops_at_the_first_host(
+                "rabbitmq", "queue", "rabbitmq-server", rabbitmq_memory_watermark="plenty"
+            )
+            wait_until_whole(queue)
+            healed = time.monotonic()
+            record.wait_for_writes(since=healed)
+        judge(record, queue, consumer, fault=begun, healed=healed)
 
 
 def test_an_upgrade_goes_node_by_node(queue: str, report: Callable[[str, Figures], None]) -> None:
