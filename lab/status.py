@@ -1,16 +1,25 @@
 """Prints who is who in a running topology, and where to look: python -m lab.status"""
 
 from collections.abc import Callable
+from typing import Any
 
 import requests
 
 import lab
 
 
+def following(member: dict[str, Any]) -> str:
+    """Whether a replica streams, and how far behind one is that does not."""
+    if member["state"] == "streaming":
+        return "streaming"
+    lag = member.get("lag", "unknown")
+    return f"{member['state']}, not streaming, {lag // 2**20 if isinstance(lag, int) else lag} MiB behind"
+
+
 def postgresql() -> str:
     members = lab.postgresql_members()
     primary = [member["name"] for member in members if member["role"] == "leader"]
-    replicas = [f"{member['name']} ({member['state']})" for member in members if member["role"] != "leader"]
+    replicas = [f"{member['name']} ({following(member)})" for member in members if member["role"] != "leader"]
     return f"primary {' '.join(primary) or 'none'}; replicas {', '.join(replicas) or 'none'}"
 
 

@@ -16,7 +16,7 @@ import yaml
 import lab
 from lab import faults
 from lab.faults import Fault
-from tests.faults.play import play, play_until, removal_is_refused
+from tests.faults.play import play, play_until, removal_is_refused, stops_at_the_first_host
 from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
 
 pytestmark = pytest.mark.destructive
@@ -347,6 +347,18 @@ def test_without_etcd_the_primary_goes_on(
     report("etcd stopped everywhere", judge(record, table, fault=begun, healed=healed))
 
 
+def test_a_setting_with_which_etcd_does_not_start_stops_at_the_first(run: int, table: str) -> None:
+    primary = wait_until_whole()
+    with recorder(table) as record:
+        record.wait_for_writes(since=0)
+        begun = time.monotonic()
+        stops_at_the_first_host("etcd", "etcd", "etcd", etcd_auto_compaction_retention="soon")
+        assert wait_until_whole() == primary
+        healed = time.monotonic()
+        record.wait_for_writes(since=healed)
+    judge(record, table, fault=begun, healed=healed)
+
+
 def test_without_replicas_writes_wait(run: int, table: str) -> None:
     primary = wait_until_whole()
     replicas = ",".join(host for host in lab.hosts("db") if host != primary)
@@ -376,6 +388,112 @@ def test_a_cold_start_needs_no_hand(run: int, table: str, report: Callable[[str,
         healed = time.monotonic()
         record.wait_for_writes(since=healed)
     report("all hosts powered off and on", judge(record, table, fault=begun, healed=healed))
+
+
+PSQL = "runuser -u postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --command"
+MISSED = 400  # MB
+MARK = f"{DATA}/marked-by-a-test"
+SEGMENTS = "/var/lib/pgbackrest/archive/ballast"
+
+
+def configure(**parameters: str | None) -> None:
+    """Changes PostgreSQL's settings on all members; None is the default."""
+    for host in lab.hosts("db"):
+        answer = requests.patch(
+            f"http://{lab.variable('node_address', host)}:8008/config",
+            json={"postgresql": {"parameters": parameters}},
+            auth=("patroni", lab.secret("patroni_restapi")),
+            timeout=10,
+        )
+        if answer.status_code == 200:
+            return
+    raise RuntimeError(f"no member takes {parameters}")
+
+
+@pytest.fixture
+def behind(table: str) -> Iterator[str]:
+    """A replica that is off, and has missed more than the primary keeps."""
+    replica = a_replica()
+    primary = wait_until_whole()
+    (before,) = lab.on(replica, f"touch {MARK}; {PSQL} 'SELECT pg_last_wal_replay_lsn()'").values()
+    configure(wal_keep_size="128MB", max_wal_size="128MB", min_wal_size="64MB")
+    try:
+        lab.on(replica, "systemctl stop patroni")
+        message = f"pg_logical_emit_message(false, 'missed', repeat('x', {MISSED // 100}000000))"
+        write = f"SELECT {message} FROM generate_series(1, 100)"
+        lab.on(primary, f'{PSQL} "{write}" >/dev/null')
+        archive(primary)
+        first = f"SELECT pg_walfile_name('{before}')"
+        lab.on(primary, f'{PSQL} CHECKPOINT; ! test -e {DATA}/pg_wal/$({PSQL} "{first}")')
+        yield replica
+    finally:
+        lab.on(replica, f"systemctl start patroni; rm -f {MARK}")
+        defaults = yaml.safe_load((lab.ROOT / "roles/patroni/defaults/main.yml").read_text())[
+            "patroni_parameters"
+        ]
+        configure(**{name: defaults[name] for name in ("wal_keep_size", "max_wal_size", "min_wal_size")})
+    wait_until_whole()
+
+
+def was_copied(replica: str) -> bool:
+    (said,) = lab.on(replica, f"test -e {MARK} && echo kept || echo copied").values()
+    return said == "copied"
+
+
+def test_a_replica_that_missed_too_much_catches_up_from_the_archive(behind: str) -> None:
+    lab.on(behind, "systemctl start patroni")
+    primary = wait_until_whole()
+    assert not was_copied(behind)
+    assert lab.on(primary, f"{PSQL} 'SELECT count(*) FROM pg_replication_slots'")[primary] == "0"
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """What heals a member waits for ten seconds only: etcd still names a dead primary after that."""
+    hurry = "/run/systemd/system/patroni-heal.service.d"
+    restart = "systemctl daemon-reload; systemctl restart patroni-heal"
+    setting = r"[Service]\nEnvironment=PATIENCE=10\n"
+    lab.on("db", f"mkdir -p {hurry}; printf '{setting}' >{hurry}/test.conf; {restart}")
+    yield
+    lab.on("db", f"rm -r {hurry}; {restart}")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_replica_is_copied_anew_when_the_archive_cannot_help_it(behind: str) -> None:
+    repository = lab.hosts("backup")[0]
+    lab.on(repository, f"mv {SEGMENTS} {SEGMENTS}.away")
+    try:
+        lab.on(behind, "systemctl start patroni")
+        wait_until_whole()
+        assert was_copied(behind)
+    finally:
+        lab.on(repository, f"mv {SEGMENTS}.away {SEGMENTS}")
+
+
+# What was on its way to the disk is missing, or zeros.
+DAMAGES = {
+    "control file": f"truncate --size=0 {DATA}/global/pg_control",
+    "WAL": f"for f in {DATA}/pg_wal/0*[0-9A-F]; do fallocate --zero-range --length=16MiB $f; done",
+}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("of", ["primary", "replica"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_member_whose_files_a_power_loss_has_damaged_is_whole_again(
+    table: str, damage: str, of: str
+) -> None:
+    host = wait_until_whole() if of == "primary" else a_replica()
+    with recorder(table) as record:
+        record.wait_for_writes(since=0)
+        begun = time.monotonic()
+        lab.on(host, f"systemctl kill --signal=KILL patroni; systemctl stop patroni; {damage}")
+        record.wait_for_writes(since=time.monotonic())
+        healed = time.monotonic()
+        lab.on(host, "systemctl start patroni")
+        wait_until_whole()
+        record.wait_for_writes(since=time.monotonic())
+    judge(record, table, fault=begun, healed=healed)
 
 
 CLONE = lab.hosts("db")[-1]
