@@ -1,8 +1,9 @@
-"""The 'wait' service: the endpoints whose requests only wait, on one event loop (uvicorn)."""
+"""The 'wait' service: the endpoints whose requests only wait, on one event loop: python -m ballast.asgi"""
 
 import os
 from typing import Any
 
+import uvicorn
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ballast.settings")
@@ -10,7 +11,8 @@ os.environ.setdefault("BALLAST_SERVICE", "wait")
 
 _django = get_asgi_application()
 
-from ballast.requests import WaitRequest  # noqa: E402 - Django has its settings now
+from ballast import env  # noqa: E402 - Django has its settings now
+from ballast.requests import WaitRequest  # noqa: E402
 
 _django.request_class = WaitRequest
 
@@ -29,3 +31,19 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return message
 
     await _django(scope, receive_no_body, send)
+
+
+if __name__ == "__main__":
+    host, port = env.address("WAIT_BIND") or ("127.0.0.1", 8001)
+    uvicorn.run(
+        application,
+        host=host,
+        port=port,
+        access_log=False,  # nginx logs every request
+        proxy_headers=False,
+        server_header=False,
+        # nginx keeps its connections to us open for 30 s; we outlive that, so it never meets a closed one.
+        timeout_keep_alive=75,
+        # Above the longest request.
+        timeout_graceful_shutdown=70,
+    )

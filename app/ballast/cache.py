@@ -87,12 +87,6 @@ redis.call('SET', KEYS[1], ARGV[2] .. '\\n' .. ARGV[3], 'EX', ARGV[4])
 return 1
 """
 
-_HIT = """
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return {count, redis.call('PTTL', KEYS[1])}
-"""
-
 breaker = Breaker(pause=1.0)
 _scripts: dict[str, Any] = {}
 
@@ -112,13 +106,13 @@ class Found:
     position: int = 0  # where in the WAL a replica has to be at least
 
 
-def _script(source: str) -> Any:
+def lua(source: str) -> Any:
     if source not in _scripts:
         _scripts[source] = cast("Redis", get_redis_connection("default")).register_script(source)
     return _scripts[source]
 
 
-def _ask[T](question: Callable[["Redis"], T]) -> T:
+def ask[T](question: Callable[["Redis"], T]) -> T:
     """Ask Redis through the breaker."""
     if not breaker.allows():
         raise CacheDown
@@ -135,7 +129,7 @@ def _ask[T](question: Callable[["Redis"], T]) -> T:
 def _replicated(redis: "Redis", script: str, keys: list[str], args: list[Any]) -> bool:
     """Run a script that writes. True if enough replicas have what it wrote, too."""
     with redis.pipeline(transaction=False) as pipeline:  # WAIT is about its own connection's writes
-        _script(script)(keys=keys, args=args, client=pipeline)
+        lua(script)(keys=keys, args=args, client=pipeline)
         pipeline.wait(settings.REDIS_REPLICAS, REPLICA_PATIENCE)
         return bool(pipeline.execute()[1] >= settings.REDIS_REPLICAS)
 
@@ -162,14 +156,14 @@ def _read_user(user_id: int) -> Found:
     key, lease = user_key(user_id), lease_key(user_id)
     deadline = 0.0
     while True:
-        value, vouched = _ask(lambda redis: cast("list[bytes | None]", redis.mget(key, VOUCHED)))
+        value, vouched = ask(lambda redis: cast("list[bytes | None]", redis.mget(key, VOUCHED)))
         if vouched is None:
             return Found("bypass")
         version, _, body = (value or b"0\n").partition(b"\n")
         if body:
             return Found("hit", int(version), body)
         token = secrets.token_hex(8)
-        won = _ask(lambda redis: redis.set(lease, token, nx=True, px=int(LEASE * 1000)))  # noqa: B023 - asked at once
+        won = ask(lambda redis: redis.set(lease, token, nx=True, px=int(LEASE * 1000)))  # noqa: B023 - asked at once
         deadline = deadline or time.monotonic() + FILL_PATIENCE
         if won or time.monotonic() > deadline:
             return Found("miss", int(version), b"", token if won else "", int(vouched))
@@ -181,7 +175,7 @@ def fill_user(user_id: int, version: int, body: bytes, lease: str) -> bool:
     lifetime = max(1, round(settings.CACHE_TTL * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads expiries
     keys = [user_key(user_id), lease_key(user_id)]
     try:
-        return bool(_ask(lambda redis: _script(_FILL)(keys=keys, args=[lease, version, body, lifetime], client=redis)))
+        return bool(ask(lambda redis: lua(_FILL)(keys=keys, args=[lease, version, body, lifetime], client=redis)))
     except CacheDown:
         return False
 
@@ -204,7 +198,7 @@ def changed(what: str, position: int, *, user_id: int | None = None, version: in
             return _replicated(redis, _CHANGED, keys, args)
 
     try:
-        heard = _ask(tell)
+        heard = ask(tell)
     except CacheDown:
         heard = False
     if not heard:
@@ -215,7 +209,7 @@ def changed(what: str, position: int, *, user_id: int | None = None, version: in
 def last_write(*what: str) -> int:
     """Where in the WAL a replica has to be to read all this. Raises CacheDown if that is not known."""
     keys = [VOUCHED, *(f"written:{each}" for each in what)]
-    vouched, *marks = _ask(lambda redis: cast("list[bytes | None]", redis.mget(keys)))
+    vouched, *marks = ask(lambda redis: cast("list[bytes | None]", redis.mget(keys)))
     if vouched is None:
         raise CacheDown
     return max(int(vouched), *(int(mark or 0) for mark in marks))
@@ -226,7 +220,7 @@ def vouch_until() -> int:
 
     Raises CacheDown.
     """
-    seconds, micros = _ask(lambda redis: redis.time())
+    seconds, micros = ask(lambda redis: redis.time())
     return seconds * 1000 + micros // 1000 + int(VOUCHED_FOR * 1000)
 
 
@@ -239,7 +233,7 @@ def deliver(changes: list[tuple[int, int]], position: int, until: int) -> bool:
     if not _reaches_replicas(changes, position):
         return False
     if until:
-        _ask(lambda redis: _script(_VOUCH)(keys=[VOUCHED], args=[position, until], client=redis))
+        ask(lambda redis: lua(_VOUCH)(keys=[VOUCHED], args=[position, until], client=redis))
     return True
 
 
@@ -248,19 +242,10 @@ def _reaches_replicas(changes: list[tuple[int, int]], position: int) -> bool:
     for user_id, version in changes:
         keys += [user_key(user_id), lease_key(user_id)]
         args += [version]
-    return _ask(lambda redis: _replicated(redis, _DELIVER, keys, args))
+    return ask(lambda redis: _replicated(redis, _DELIVER, keys, args))
 
 
 def vouch_again() -> None:
     """Prolong a vouch that still holds. Raises CacheDown."""
     if _reaches_replicas([], 0):
-        _ask(lambda redis: redis.pexpire(VOUCHED, int(VOUCHED_FOR * 1000)))
-
-
-def count_hit(name: str, window: float) -> tuple[int, float]:
-    """Count an event; how many there were in this window, and the seconds that are left of it.
-
-    Shared by all processes. Raises CacheDown.
-    """
-    count, left = _ask(lambda redis: _script(_HIT)(keys=[f"rate:{name}"], args=[int(window * 1000)], client=redis))
-    return int(count), max(0, int(left)) / 1000
+        ask(lambda redis: redis.pexpire(VOUCHED, int(VOUCHED_FOR * 1000)))

@@ -14,6 +14,8 @@ from django.conf import settings
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
+from ballast import env
+
 TASK = "ballast.run_load_query"
 # Redeliveries of one message before RabbitMQ gives it up to the dead letters: more than tasks.MAX_ATTEMPTS,
 # so that the task itself can say 'failed' first.
@@ -61,6 +63,8 @@ app.conf.update(
     task_acks_on_failure_or_timeout=True,
     task_soft_time_limit=60,
     task_time_limit=90,
+    # As many tasks as cores: they only compute.
+    worker_concurrency=env.integer("WORKER_PROCESSES", 2, low=1, high=256),
     worker_prefetch_multiplier=1,
     worker_cancel_long_running_tasks_on_connection_loss=True,
     worker_consumer="ballast.worker:Consumer",

@@ -11,8 +11,9 @@ entries count again when it has caught up.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from django.db import DatabaseError, InterfaceError
@@ -41,6 +42,30 @@ class Look:
 def record(user_id: int, version: int) -> None:
     """In the transaction that changes or deletes the user."""
     UserChange.objects.create(user_id=user_id, version=version)
+
+
+class Write:
+    """A transaction that is under way, and the user that it changes or deletes, if any."""
+
+    def __init__(self) -> None:
+        self.user_id: int | None = None
+        self.version = 0
+
+    def changes(self, user_id: int, version: int) -> None:
+        record(user_id, version)
+        self.user_id, self.version = user_id, version
+
+
+@contextmanager
+def written(what: str) -> Iterator[Write]:
+    """A write transaction after which reads of `what` see it, wherever they read.
+
+    Raises what db.write_transaction raises; once it has committed nothing.
+    """
+    write = Write()
+    with db.write_transaction():
+        yield write
+    cache.changed(what, db.position_after_commit(), user_id=write.user_id, version=write.version)
 
 
 def look(until: int) -> Look:

@@ -5,8 +5,8 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
+from ballast.auth import password_problems
 from ballast.models import LoadQuery, Message, User
-from ballast.users import password_problems
 
 
 class StrictCharField(serializers.CharField):

@@ -167,7 +167,7 @@ LONG_QUERY_MAX = env.number("LONG_QUERY_MAX", 60, low=0, high=60)
 WAIT_LIMIT = env.integer("WAIT_LIMIT", 5000, low=1, high=100_000)
 
 # --- Users.
-PASSWORD_HASHERS = ["ballast.users.Argon2idHasher"]
+PASSWORD_HASHERS = ["ballast.auth.Argon2idHasher"]
 TOKEN_DAYS = env.integer("TOKEN_DAYS", 30, low=1, high=3650)
 # Requests a minute from one client address; 0 does not limit.
 SIGNUP_RATE = env.integer("SIGNUP_RATE", 30, low=0, high=1_000_000)
@@ -177,7 +177,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["ballast.problems.Parser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ballast.problems.JSONOnly",
-    "DEFAULT_AUTHENTICATION_CLASSES": ["ballast.users.TokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["ballast.auth.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
     "DEFAULT_PAGINATION_CLASS": "ballast.pagination.Cursor",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

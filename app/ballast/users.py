@@ -1,38 +1,23 @@
-"""Passwords, tokens, and who may do what."""
+"""Users as readers see them: finished bodies, from Redis or from the database that is up to date."""
 
-import hashlib
 import json
-import secrets
-from datetime import timedelta
-from typing import TYPE_CHECKING
-
-from django.conf import settings
-from django.contrib.auth.hashers import Argon2PasswordHasher, check_password, make_password
-from django.db.models.functions import Now
-from rest_framework import exceptions
-from rest_framework.authentication import BaseAuthentication
-from rest_framework.permissions import BasePermission
-from rest_framework.request import Request
-from rest_framework.throttling import BaseThrottle
+from dataclasses import dataclass
 
 from ballast import cache
-from ballast.client import client_address
-from ballast.models import Token, User
-from ballast.routers import current, on_primary, reads_replica
-
-if TYPE_CHECKING:  # at run time this would be a circle: DRF's views load these classes
-    from rest_framework.views import APIView
+from ballast.models import User
+from ballast.routers import current, reads_replica
 
 
-class Argon2idHasher(Argon2PasswordHasher):
-    """argon2id at OWASP's cost: 19 MiB, two passes, one lane; about 20 ms."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A user as the API shows it. The outcome is the cache's: hit, miss or bypass."""
 
-    time_cost = 2
-    memory_cost = 19 * 1024
-    parallelism = 1
+    version: int
+    body: bytes
+    outcome: str
 
 
-def user_body(user: User) -> bytes:
+def body_of(user: User) -> bytes:
     """The user as the API shows it, finished to be sent and cached."""
     return json.dumps(
         {
@@ -43,6 +28,20 @@ def user_body(user: User) -> bytes:
         },
         ensure_ascii=False,
     ).encode()
+
+
+def read(user_id: int) -> Shown | None:
+    """A user as of the last acknowledged write; None if there is none."""
+    found = cache.read_user(user_id)
+    if found.outcome == "hit":
+        return Shown(found.version, found.body, found.outcome)
+    user = fetch(user_id, found)
+    if user is None:
+        return None
+    body = body_of(user)
+    if found.lease:
+        cache.fill_user(user.pk, user.version, body, found.lease)
+    return Shown(user.version, body, found.outcome)
 
 
 def fetch(user_id: int, found: cache.Found) -> User | None:
@@ -70,106 +69,3 @@ def etag_matches(header: str, version: int, *, weak: bool) -> bool:
     if weak:
         tags = [tag.removeprefix("W/") for tag in tags]
     return "*" in tags or etag(version) in tags
-
-
-def check_credentials(username: str, password: str) -> User | None:
-    """The user, if the password is right. Takes as long for a name that does not exist."""
-    with on_primary():
-        user = User.objects.filter(username=username).first()
-    if user is None:
-        make_password(password)
-        return None
-    return user if check_password(password, user.password) else None
-
-
-def issue_token(user: User) -> tuple[str, Token]:
-    raw = secrets.token_urlsafe(32)
-    token = Token.objects.create(digest=_digest(raw), user=user, expires_at=Now() + timedelta(days=settings.TOKEN_DAYS))
-    return raw, token
-
-
-def _digest(raw: str) -> bytes:
-    return hashlib.sha256(raw.encode()).digest()
-
-
-class TokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <token>`, looked up on the primary: a new token works and a revoked one does not."""
-
-    def authenticate(self, request: Request) -> tuple[User, Token] | None:
-        header = request.headers.get("Authorization")
-        if header is None:
-            return None
-        scheme, _, raw = header.partition(" ")
-        raw = raw.strip()
-        if scheme.lower() != "bearer" or not raw or not raw.isascii():
-            raise exceptions.AuthenticationFailed("The Authorization header must be 'Bearer <token>'.")
-        token = (
-            Token.objects.using("default")
-            .select_related("user")
-            .filter(digest=_digest(raw), expires_at__gt=Now())
-            .first()
-        )
-        if token is None:
-            raise exceptions.AuthenticationFailed("The token is unknown or has expired.")
-        return token.user, token
-
-    def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="ballast"'
-
-
-class IsSelfOrStaff(BasePermission):
-    """The user in the path's `user_id`, or staff."""
-
-    message = "Only this user may do this."
-
-    def has_permission(self, request: Request, view: "APIView") -> bool:
-        if not isinstance(request.user, User):
-            raise exceptions.NotAuthenticated("This needs a token.")
-        return request.user.is_staff or request.user.pk == view.kwargs["user_id"]
-
-
-def caller(request: Request) -> str:
-    """Who is asking, as one string: the user, or the address for those who have no token."""
-    user = request.user
-    return f"user:{user.pk}" if isinstance(user, User) else f"ip:{client_address(request._request)}"
-
-
-class AddressThrottle(BaseThrottle):
-    """At most so many requests a minute from one address, over all API hosts. Without Redis: no limit."""
-
-    WINDOW = 60.0
-    name: str
-    setting: str
-
-    def __init__(self) -> None:
-        self._left = 0.0
-
-    def allow_request(self, request: Request, view: "APIView") -> bool:
-        limit: int = getattr(settings, self.setting)
-        if request.method != "POST" or not limit:
-            return True
-        try:
-            count, self._left = cache.count_hit(f"{self.name}:{client_address(request._request)}", self.WINDOW)
-        except cache.CacheDown:
-            return True
-        return count <= limit
-
-    def wait(self) -> float | None:
-        return self._left
-
-
-class SignupThrottle(AddressThrottle):
-    name, setting = "signup", "SIGNUP_RATE"
-
-
-class TokenThrottle(AddressThrottle):
-    name, setting = "token", "TOKEN_RATE"
-
-
-def password_problems(password: str) -> list[str]:
-    """Why a password is refused. Length is what counts (NIST SP 800-63B)."""
-    if len(password) < 8:
-        return ["A password has at least 8 characters."]
-    if len(set(password)) < 3:
-        return ["A password has at least 3 different characters."]
-    return []

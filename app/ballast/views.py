@@ -17,7 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from ballast import cache, changes, db, health, load_queries, metrics, serializers, users
+from ballast import auth, db, health, load_queries, metrics, rates, serializers, users
+from ballast.changes import written
 from ballast.db import write_transaction
 from ballast.models import LoadQuery, Message, User
 from ballast.problems import Problem
@@ -105,7 +106,7 @@ class LoadQueries(APIView):
             )
         given = serializers.NewLoadQuerySerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        query = load_queries.submit(n=given.validated_data["n"], caller=users.caller(request), key=key)
+        query = load_queries.submit(n=given.validated_data["n"], caller=auth.caller(request), key=key)
         return Response(
             serializers.LoadQuerySerializer(query).data,
             status=202,
@@ -140,7 +141,7 @@ class LoadQueryDetail(PublicView):
 class Users(generics.ListAPIView[User]):
     serializer_class = serializers.UserSerializer
     authentication_classes = []
-    throttle_classes = [users.SignupThrottle]
+    throttle_classes = [rates.SignupThrottle]
     queryset = User.objects.only("id", "username", "name", "created_at")
 
     @extend_schema(
@@ -170,25 +171,16 @@ class Users(generics.ListAPIView[User]):
             password=make_password(given.validated_data["password"]),
         )
         try:
-            with write_transaction():
+            with written("users"):
                 user.save(force_insert=True)
         except IntegrityError as error:
             raise Problem(409, "username-taken", "This username is taken.") from error
-        cache.changed("users", db.position_after_commit())
         return HttpResponse(
-            users.user_body(user),
+            users.body_of(user),
             status=201,
             content_type="application/json",
             headers={"Location": f"/api/v1/users/{user.pk}", "ETag": users.etag(user.version)},
         )
-
-
-def _send_user(request: Request, version: int, body: bytes, outcome: str) -> HttpResponse:
-    headers = {"ETag": users.etag(version), "Cache-Control": "no-cache", "X-Cache": outcome}
-    known = request.headers.get("If-None-Match")
-    if known and users.etag_matches(known, version, weak=True):
-        return HttpResponse(status=304, headers=headers)
-    return HttpResponse(body, content_type="application/json", headers=headers)
 
 
 class OwnedView(APIView):
@@ -198,7 +190,7 @@ class OwnedView(APIView):
         return [] if self._reads else super().get_authenticators()
 
     def get_permissions(self) -> list[BasePermission]:
-        return [] if self._reads else [users.IsSelfOrStaff()]
+        return [] if self._reads else [auth.IsSelfOrStaff()]
 
     @property
     def _reads(self) -> bool:
@@ -221,16 +213,14 @@ class UserDetail(OwnedView):
         responses={200: serializers.UserSerializer, 304: None, **_problems(404, 503)},
     )
     def get(self, request: Request, user_id: int) -> HttpResponse:
-        found = cache.read_user(user_id)
-        if found.outcome == "hit":
-            return _send_user(request, found.version, found.body, "hit")
-        user = users.fetch(user_id, found)
+        user = users.read(user_id)
         if user is None:
             raise Http404
-        body = users.user_body(user)
-        if found.lease:
-            cache.fill_user(user.pk, user.version, body, found.lease)
-        return _send_user(request, user.version, body, found.outcome)
+        headers = {"ETag": users.etag(user.version), "Cache-Control": "no-cache", "X-Cache": user.outcome}
+        known = request.headers.get("If-None-Match")
+        if known and users.etag_matches(known, user.version, weak=True):
+            return HttpResponse(status=304, headers=headers)
+        return HttpResponse(user.body, content_type="application/json", headers=headers)
 
     @extend_schema(
         operation_id="users_change",
@@ -248,7 +238,7 @@ class UserDetail(OwnedView):
         given.is_valid(raise_exception=True)
         password = given.validated_data.get("password")
         digest = make_password(password) if password is not None else None
-        with write_transaction():
+        with written("users") as write:
             user = _locked_user(request, user_id)
             user.name = given.validated_data.get("name", user.name)
             user.version += 1
@@ -256,10 +246,9 @@ class UserDetail(OwnedView):
                 user.password = digest
                 user.tokens.exclude(pk=getattr(request.auth, "pk", None)).delete()
             user.save(update_fields=["name", "password", "version"])
-            changes.record(user.pk, user.version)
-        cache.changed("users", db.position_after_commit(), user_id=user.pk, version=user.version)
+            write.changes(user.pk, user.version)
         return HttpResponse(
-            users.user_body(user), content_type="application/json", headers={"ETag": users.etag(user.version)}
+            users.body_of(user), content_type="application/json", headers={"ETag": users.etag(user.version)}
         )
 
     @extend_schema(
@@ -270,12 +259,10 @@ class UserDetail(OwnedView):
         responses={204: None, **_problems(401, 403, 404, 411, 412, 413, 503)},
     )
     def delete(self, request: Request, user_id: int) -> HttpResponse:
-        with write_transaction():
+        with written("users") as write:
             user = _locked_user(request, user_id)
-            version = user.version + 1
+            write.changes(user_id, user.version + 1)
             user.delete()
-            changes.record(user_id, version)
-        cache.changed("users", db.position_after_commit(), user_id=user_id, version=version)
         return HttpResponse(status=204)
 
 
@@ -327,16 +314,15 @@ class Messages(OwnedView, generics.ListAPIView[Message]):
         given = serializers.NewMessageSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         try:
-            with write_transaction():
+            with written(f"messages:{user_id}"):
                 message = Message.objects.create(user_id=user_id, text=given.validated_data["text"])
         except IntegrityError as error:  # staff, writing for a user who does not exist
             raise Http404 from error
-        cache.changed(f"messages:{user_id}", db.position_after_commit())
         return Response(serializers.MessageSerializer(message).data, status=201)
 
 
 class Tokens(PublicView):
-    throttle_classes = [users.TokenThrottle]
+    throttle_classes = [rates.TokenThrottle]
 
     @extend_schema(
         operation_id="tokens_create",
@@ -348,7 +334,7 @@ class Tokens(PublicView):
     def post(self, request: Request) -> Response:
         given = serializers.CredentialsSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        user = users.check_credentials(given.validated_data["username"], given.validated_data["password"])
+        user = auth.check_credentials(given.validated_data["username"], given.validated_data["password"])
         if user is None:
             raise Problem(
                 401,
@@ -357,7 +343,7 @@ class Tokens(PublicView):
                 headers={"WWW-Authenticate": 'Bearer realm="ballast"'},
             )
         with write_transaction():
-            raw, token = users.issue_token(user)
+            raw, token = auth.issue_token(user)
         return Response(
             {"token": raw, "user_id": user.pk, "expires_at": token.expires_at}, status=201, headers=NO_STORE
         )

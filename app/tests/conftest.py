@@ -12,7 +12,6 @@ from typing import Any
 import hypothesis
 import pytest
 from celery import Celery
-from django.conf import settings
 from django.db import connections
 from django.test import Client
 from django_redis import get_redis_connection
@@ -21,9 +20,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ballast import cache, celery, changes, health, load_queries
+from ballast.auth import issue_token
 from ballast.models import User
 from ballast.postgresql.base import breakers
-from ballast.users import issue_token
 from tests.patience import eventually, free_port
 from tests.replication import Pair, pair
 
@@ -167,11 +166,7 @@ class Worker:
         }
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "celery", "-A", "ballast.celery", "worker"),
-                    *("--queues", settings.QUEUE, "--concurrency", "2"),
-                    *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
-                ],
+                [sys.executable, "-m", "celery", "-A", "ballast.celery", "worker"],
                 cwd=APP,
                 env=environment,
                 stdout=output,

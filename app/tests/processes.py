@@ -28,7 +28,7 @@ class Service:
         self.log = folder / f"{name}.log"
         self.environment = {
             "BALLAST_SERVICE": name,
-            "BALLAST_WEB_BIND": f"{HOST}:{self.port}",
+            f"BALLAST_{name.upper()}_BIND": f"{HOST}:{self.port}",
             "BALLAST_DRAIN_FILE": str(self.drain_file),
             "DJANGO_SETTINGS_MODULE": "ballast.settings",
             **environment,
@@ -47,15 +47,10 @@ class Service:
         self.stop()
 
     def start(self) -> None:
-        module: tuple[str, ...]
-        if self.name == "web":
-            module = ("gunicorn", "-c", "python:ballast.gunicorn_conf", "ballast.wsgi:application")
-        else:
-            module = (
-                *("uvicorn", "ballast.asgi:application", "--host", HOST, "--port", str(self.port)),
-                *("--no-access-log", "--no-proxy-headers", "--no-server-header"),
-                *("--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "70"),
-            )
+        module = {
+            "web": ("gunicorn", "-c", "python:ballast.gunicorn_conf", "ballast.wsgi:application"),
+            "wait": ("ballast.asgi",),
+        }[self.name]
         database = {"BALLAST_DATABASE_NAME": str(connections["default"].settings_dict["NAME"])}
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from django.conf import settings
 
+from ballast.auth import issue_token
 from ballast.models import User
-from ballast.users import issue_token
 from tests.processes import Service
 
 JSON = "application/json"

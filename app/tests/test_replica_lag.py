@@ -123,7 +123,7 @@ class Interleavings(RuleBasedStateMachine):
     def finish_reading(self, data: Any) -> None:
         found, user = self.readers.pop(data.draw(st.integers(0, len(self.readers) - 1)))
         if user:
-            cache.fill_user(self.pk, user.version, users.user_body(user), found.lease)
+            cache.fill_user(self.pk, user.version, users.body_of(user), found.lease)
 
     @rule()
     def deliver(self) -> None:

@@ -13,8 +13,8 @@ from schemathesis import Case
 from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 from schemathesis.core.parameters import ParameterLocation
 
+from ballast.auth import issue_token
 from ballast.models import User
-from ballast.users import issue_token
 from tests.processes import Service
 
 WAIT = ["/api/v1/long-query", "/api/v1/load-query/{n}"]

@@ -106,7 +106,7 @@ def test_a_change_applies_to_the_version_that_the_client_has_seen(client: Client
 
 def test_a_new_password_ends_the_other_tokens(client: Client, post: Post, sign_up: SignUp) -> None:
     user, first = sign_up()
-    from ballast.users import issue_token
+    from ballast.auth import issue_token
 
     raw, _ = issue_token(user)
     path = f"/api/v1/users/{user.pk}"

@@ -171,7 +171,7 @@ def test_a_redis_that_is_read_only_costs_no_error(
     def refuse(*_: object, **__: object) -> None:
         raise ReadOnlyError("You can't write against a read only replica.")
 
-    monkeypatch.setattr(cache, "_script", lambda source: refuse)
+    monkeypatch.setattr(cache, "lua", lambda source: refuse)
     monkeypatch.setattr(Redis, "set", refuse)
     assert client.patch(path, {"name": "new"}, "application/json", headers=headers).status_code == 200
     response = client.get(path)

@@ -50,7 +50,7 @@ def setting(name: str) -> float:
     return said(f"{APP}/settings.py", rf'"{name}", ([\d.]+),')
 
 
-WAIT = "playbooks/group_vars/all/api.yml"
+WAIT = f"{APP}/asgi.py"
 HAPROXY = "roles/haproxy/templates/haproxy.cfg.j2"
 NGINX = "roles/nginx/templates/nginx.conf.j2"
 # Bytes of a line of a request's head that nginx (large_client_header_buffers) and gunicorn
@@ -78,7 +78,7 @@ RISING: dict[str, dict[str, float]] = {
     },
     "the wait service stops after its longest request, and its unit after that": {
         "long query": setting("LONG_QUERY_MAX"),
-        "uvicorn": said(WAIT, r"--timeout-graceful-shutdown (\d+)"),
+        "uvicorn": said(WAIT, r"timeout_graceful_shutdown=(\d+)"),
         "unit": service("api.yml", "wait", "stop_timeout"),
     },
     "the web service stops after its longest request, and its unit after that": {
@@ -143,7 +143,7 @@ RISING: dict[str, dict[str, float]] = {
     },
     "nginx closes an idle connection before uvicorn does": {
         "nginx": said(NGINX, r"^        keepalive_timeout (\d+s)"),
-        "uvicorn": said(WAIT, r"--timeout-keep-alive (\d+)"),
+        "uvicorn": said(WAIT, r"timeout_keep_alive=(\d+)"),
     },
     "a task gives up before it is killed, and its worker's unit after that": {
         "softly": said(f"{APP}/celery.py", r"task_soft_time_limit=(\d+)"),
