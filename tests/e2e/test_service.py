@@ -30,7 +30,7 @@ def log_in(api: API, username: object, password: str) -> dict[str, str]:
 
 def test_ping_answers_over_http_and_https(api: API) -> None:
     assert api.get("/api/v1/ping").status_code == 200
-    authority = lab.INVENTORY.parent / "secrets" / "pki" / "ca.crt"
+    authority = lab.INVENTORY.parent / "secrets/pki/edge/ca.crt"
     secure = api.base.replace("http:", "https:")
     assert api.get(f"{secure}/api/v1/ping", verify=str(authority)).status_code == 200
 

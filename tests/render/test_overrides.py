@@ -79,13 +79,14 @@ def inventory(folder: Path, variables: dict[str, Any]) -> Path:
     (folder / "group_vars/ballast").mkdir(parents=True)
     (folder / "group_vars/ballast/main.yml").write_text(yaml.safe_dump(names | variables))
     secrets = yaml.safe_load((TREE / "playbooks/group_vars/all/secrets.yml").read_text())["secrets"]
-    (folder / "secrets/pki").mkdir(parents=True)
     for name in [*secrets, *(f"pki/{name}.{kind}" for name in PKI for kind in ("crt", "key"))]:
-        (folder / "secrets" / name).write_text("x" * 40)
+        file = folder / "secrets" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x" * 40)
     return folder / "hosts.yml"
 
 
-PKI = ["ca", "edge", "one"]
+PKI = ["edge/edge", *(f"{purpose}/{name}" for purpose in ("etcd", "pgbackrest") for name in ("ca", "one"))]
 
 
 @pytest.fixture(scope="module", params=[RENDERED, WIRED], ids=["defaults", "wiring"])

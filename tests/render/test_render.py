@@ -89,7 +89,7 @@ def rendered(request: pytest.FixtureRequest, root: Path, certificate: Path) -> I
         own = folder / "inventory"
         (own / "secrets").mkdir(parents=True)
         (own / "secrets/redis_check").write_text("a-secret")
-        shutil.copytree(certificate, own / "secrets/pki")
+        shutil.copytree(certificate, own / "secrets/pki/edge")
         (own / "group_vars").symlink_to(TREE / "playbooks/group_vars")
         (own / "hosts.yml").write_text(yaml.safe_dump(inventory(size)))
         values = {
