@@ -56,7 +56,7 @@ sources() {
 
 # libnss-myhostname: Vagrant asks the guest its name before it would set it.
 guest_packages=(
-  acl ca-certificates curl dbus iproute2 iputils-ping less libnss-myhostname nftables openssh-server procps
+  acl ca-certificates chrony curl dbus iproute2 iputils-ping less libnss-myhostname nftables openssh-server procps
   python3 python3-apt sudo systemd-sysv
 )
 
@@ -88,6 +88,7 @@ build() {
 lxc.include = /usr/share/lxc/config/common.conf
 lxc.apparmor.profile = unconfined
 lxc.cap.drop =
+lxc.cap.drop = sys_time
 CONFIG
     printf '{"provider": "lxc", "version": "1.0.0", "built-on": "%s"}\n' "$(date -R)" >"$work/metadata.json"
     # gzip -1: every machine unpacks it, nobody ships it.
