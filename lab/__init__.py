@@ -73,6 +73,11 @@ def port(service: str) -> int:
     return int(services[service]["port"])
 
 
+def address(host: str, service: str) -> str:
+    """Where a service of a host listens: address:port."""
+    return f"{variable('node_address', host)}:{port(service)}"
+
+
 def on(pattern: str, command: str) -> dict[str, str]:
     """Runs a shell command as root on every host of a pattern; host -> standard output.
 
@@ -133,8 +138,7 @@ def vip_holders(vip: str) -> list[str]:
 
 def postgresql_members() -> list[dict[str, Any]]:
     """Patroni's view of the cluster: name, role, state, timeline and lag (bytes) of every member."""
-    host = hosts("db")[0]
-    url = f"http://{variable('node_address', host)}:8008/cluster"
+    url = f"http://{address(hosts('db')[0], 'patroni')}/cluster"
     members: list[dict[str, Any]] = requests.get(url, timeout=5).json()["members"]
     return members
 
@@ -147,8 +151,7 @@ def redis_replication(address: str = "{{ node_address }}", pattern: str = "cache
 
 def rabbitmq(path: str, host: str | None = None) -> Any:
     """What RabbitMQ's management API says to a GET of a path, such as "nodes"."""
-    address = variable("node_address", host or hosts("queue")[0])
-    user = ("admin", secret("rabbitmq_admin"))
-    answer = requests.get(f"http://{address}:15672/api/{path}", auth=user, timeout=10)
+    url = f"http://{address(host or hosts('queue')[0], 'rabbitmq_management')}/api/{path}"
+    answer = requests.get(url, auth=("admin", secret("rabbitmq_admin")), timeout=10)
     answer.raise_for_status()
     return answer.json()

@@ -41,11 +41,6 @@ def answer(question: Callable[[], str]) -> str:
         return f"no answer ({str(error).strip().splitlines()[-1][:120]})"
 
 
-def address(group: str) -> str:
-    """Of the group's first host."""
-    return str(lab.variable("node_address", lab.hosts(group)[0]))
-
-
 def edge() -> str:
     """Where clients go, and what there is to try."""
     edge, data = lab.variable("vip_edge"), lab.variable("vip_data")
@@ -53,7 +48,7 @@ def edge() -> str:
     The service        http://{edge}/   https://{edge}/   (API: /api/v1, its description: /docs)
     VIP edge           {edge} on {answer(lambda: " ".join(lab.vip_holders("vip_edge")) or "nobody")}
     VIP data           {data} on {answer(lambda: " ".join(lab.vip_holders("vip_data")) or "nobody")}
-    HAProxy            http://{address("lb")}:8404/stats
+    HAProxy            http://{lab.address(lab.hosts("lb")[0], "haproxy_stats")}/stats
     Try                curl http://{edge}/api/v1/users/42      curl http://{edge}/api/v1/load-query/35
     Load               make load TOPOLOGY={lab.TOPOLOGY} USERS=2 DURATION=60s"""
 
@@ -69,8 +64,9 @@ def main() -> None:
         print(f"    Redis              {answer(redis)}")
     if "queue" in groups:
         print(f"    RabbitMQ           {answer(rabbitmq)}")
+        pages = lab.address(lab.hosts("queue")[0], "rabbitmq_management")
         secret = f"inventory/{lab.TOPOLOGY}/secrets/rabbitmq_admin"
-        print(f"    RabbitMQ's pages   http://{address('queue')}:15672/   (admin, {secret})")
+        print(f"    RabbitMQ's pages   http://{pages}/   (admin, {secret})")
     print(f"    A shell            make ssh-{lab.hosts('ballast')[0]} TOPOLOGY={lab.TOPOLOGY}\n")
 
 

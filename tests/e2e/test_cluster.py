@@ -5,6 +5,8 @@ import time
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import lab
 from tests.patience import eventually
@@ -25,9 +27,8 @@ def test_exactly_one_load_balancer_holds_each_vip() -> None:
 @pytest.mark.tier("etcd")
 def test_every_etcd_member_answers() -> None:
     tls = "--cacert /etc/etcd/ca.crt --cert /etc/etcd/member.pem --key /etc/etcd/member.pem"
-    said = lab.on(
-        "etcd", f"etcdctl --endpoints https://127.0.0.1:2379 {tls} endpoint status --write-out json"
-    )
+    ask = f"etcdctl --endpoints https://127.0.0.1:{lab.port('etcd_client')} {tls} endpoint status"
+    said = lab.on("etcd", f"{ask} --write-out json")
     status = [json.loads(text)[0]["Status"] for text in said.values()]
     assert len(status) == members("etcd")
     assert len({member["leader"] for member in status}) == 1, status
@@ -84,7 +85,7 @@ def test_rabbitmq_is_one_cluster_with_quorum_queues() -> None:
 @pytest.mark.parametrize("user", [None, ("guest", "guest")])
 @pytest.mark.tier("queue")
 def test_rabbitmq_knows_no_default_user(user: tuple[str, str] | None) -> None:
-    url = f"http://{lab.variable('node_address', lab.hosts('queue')[0])}:15672/api/overview"
+    url = f"http://{lab.address(lab.hosts('queue')[0], 'rabbitmq_management')}/api/overview"
     assert requests.get(url, auth=user, timeout=10).status_code == 401
 
 
@@ -120,3 +121,26 @@ def test_nothing_but_ssh_listens_outside_the_private_network() -> None:
             if not (private or address.startswith("127.") or port == "22"):
                 exposed.append(f"{host}: {line}")
     assert not exposed, "\n".join(exposed)
+
+
+@pytest.mark.tier("web")
+def test_the_log_of_requests_is_put_aside_and_goes_on() -> None:
+    log = "/var/log/nginx/access.json"
+    rotate = "logrotate --force --state /var/lib/nginx/logs.state /etc/nginx/nginx-logs.conf"
+    lab.on("web", f"systemctl start nginx-logs && {rotate} && test -e {log}.1.gz")
+
+    def written() -> bool:
+        requests.get(f"http://{lab.variable('vip_edge')}/api/v1/ping", timeout=10)
+        return all(int(size) > 0 for size in lab.on("web", f"stat --format=%s {log}").values())
+
+    eventually(written, seconds=60)
+
+
+@pytest.mark.tier("lb")
+def test_the_edge_s_certificate_is_for_serving_only() -> None:
+    """Its key is on hosts that clients reach: it must not speak for anybody inside."""
+    file = lab.INVENTORY.parent / "secrets/pki/edge/edge.crt"
+    usages = x509.load_pem_x509_certificate(file.read_bytes()).extensions.get_extension_for_class(
+        x509.ExtendedKeyUsage
+    )
+    assert list(usages.value) == [ExtendedKeyUsageOID.SERVER_AUTH]

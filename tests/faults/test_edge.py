@@ -143,7 +143,7 @@ def test_an_answer_of_503_is_not_asked_for_again(draining: None) -> None:
     answer = requests.get(url, headers={"X-Request-ID": name}, timeout=10)
     assert (answer.status_code, answer.headers["X-Request-ID"]) == (503, name)
     # nginx writes its log once a second.
-    count = f"grep --count {name} /var/log/nginx/access.log || true"
+    count = f"grep --count {name} /var/log/nginx/access.json || true"
     asked = eventually(lambda: sum(int(text) for text in lab.on("web", count).values()), seconds=GIVE_UP)
     assert asked == 1
 

@@ -22,14 +22,17 @@ from tests.faults.recorder import Figures, Recorder, RefusedError, UnknownError
 pytestmark = pytest.mark.destructive
 
 GIVE_UP = 180
-DATA = "/var/lib/postgresql/17/main"
-CLONE_DATA = "/var/lib/postgresql/17/clone"
+WIRING = yaml.safe_load((lab.ROOT / "playbooks/group_vars/all/db.yml").read_text())
+VERSION = WIRING["patroni_postgresql_version"]
+DATA = f"/var/lib/postgresql/{VERSION}/main"
+CLONE_DATA = f"/var/lib/postgresql/{VERSION}/clone"
 
 
 def connect(host: str, **options: Any) -> psycopg.Connection[Any]:
     """A connection of the application's user to one member alone."""
     return psycopg.connect(
         host=lab.variable("node_address", host),
+        port=lab.port("postgresql"),
         dbname="ballast",
         user="ballast",
         password=lab.secret("app_database"),
@@ -84,7 +87,7 @@ class Writer:
 
 def view(host: str) -> dict[str, tuple[str, str]]:
     """Every member's role and state, as one of them sees it; empty if that one does not answer."""
-    url = f"http://{lab.variable('node_address', host)}:8008/cluster"
+    url = f"http://{lab.address(host, 'patroni')}/cluster"
     try:
         members = requests.get(url, timeout=2).json()["members"]
     except (requests.RequestException, KeyError):
@@ -204,7 +207,7 @@ def is_offered_for_reads(host: str) -> bool:
     """Whether a member would pass the check by which HAProxy chooses whom reads go to."""
     balancer = yaml.safe_load((lab.ROOT / "playbooks/group_vars/all/lb.yml").read_text())
     pool = next(each for each in balancer["haproxy_tcp_services"] if each["name"] == "postgresql_read")
-    url = f"http://{lab.variable('node_address', host)}:8008{pool['check_path']}"
+    url = f"http://{lab.address(host, 'patroni')}{pool['check_path']}"
     try:
         answer = requests.get(url, timeout=5)
     except requests.RequestException:
@@ -359,6 +362,22 @@ def test_a_setting_with_which_etcd_does_not_start_stops_at_the_first(run: int, t
     judge(record, table, fault=begun, healed=healed)
 
 
+def test_a_certificate_for_another_purpose_does_not_open_etcd() -> None:
+    host = lab.hosts("db")[0]
+    options = f"--endpoints=https://{lab.address(host, 'etcd_client')} --cacert=/etc/etcd/ca.crt"
+    ask = (
+        f"etcdctl {options} --command-timeout=5s get --prefix --keys-only /service/ >/dev/null 2>&1; echo $?"
+    )
+    answers = {
+        "etcd": "--cert=/etc/etcd/member.pem --key=/etc/etcd/member.pem",
+        "pgbackrest": "--cert=/etc/pgbackrest/host.crt --key=/etc/pgbackrest/host.key",
+    }
+    assert {
+        purpose: lab.on(host, ask.replace("etcdctl", f"etcdctl {files}"))[host]
+        for purpose, files in answers.items()
+    } == {"etcd": "0", "pgbackrest": "1"}
+
+
 def test_without_replicas_writes_wait(run: int, table: str) -> None:
     primary = wait_until_whole()
     replicas = ",".join(host for host in lab.hosts("db") if host != primary)
@@ -400,7 +419,7 @@ def configure(**parameters: str | None) -> None:
     """Changes PostgreSQL's settings on all members; None is the default."""
     for host in lab.hosts("db"):
         answer = requests.patch(
-            f"http://{lab.variable('node_address', host)}:8008/config",
+            f"http://{lab.address(host, 'patroni')}/config",
             json={"postgresql": {"parameters": parameters}},
             auth=("patroni", lab.secret("patroni_restapi")),
             timeout=10,
@@ -529,7 +548,7 @@ def test_a_moment_is_restored_into_a_clone(table: str, moment: str) -> None:
 
 
 ASIDE = f"{DATA}.before-restore-*"
-CONTROL_DATA = "/usr/lib/postgresql/17/bin/pg_controldata"
+CONTROL_DATA = f"/usr/lib/postgresql/{VERSION}/bin/pg_controldata"
 
 
 @pytest.fixture

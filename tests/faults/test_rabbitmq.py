@@ -38,6 +38,7 @@ def connect(host: str) -> BlockingChannel:
     """A channel of the application's user at one node, that confirms what is published."""
     parameters = pika.ConnectionParameters(
         host=lab.variable("node_address", host),
+        port=lab.port("rabbitmq"),
         virtual_host="ballast",
         credentials=pika.PlainCredentials("app", lab.secret("rabbitmq_app")),
         heartbeat=4,

@@ -39,10 +39,10 @@ FSYNC_WINDOW = 2
 REPLICA_WAIT = 1000
 
 
-def client(host: str, user: str, port: int = 6379) -> redis.Redis:
+def client(host: str, user: str, service: str = "redis") -> redis.Redis:
     return redis.Redis(
         host=lab.variable("node_address", host),
-        port=port,
+        port=lab.port(service),
         username=user,
         password=lab.secret(f"redis_{user}"),
         decode_responses=True,
@@ -106,7 +106,7 @@ def replication(host: str) -> dict[str, Any]:
 def named_by_sentinel(host: str) -> str:
     """The address of the primary that a member's sentinel names."""
     try:
-        with client(host, "admin", 26379) as sentinel:
+        with client(host, "admin", "sentinel") as sentinel:
             return str(sentinel.execute_command("SENTINEL", "get-master-addr-by-name", "main")[0])
     except redis.RedisError:
         return ""
@@ -222,7 +222,7 @@ def test_a_planned_failover(
         record.wait_for_writes(since=0)
         begun = time.monotonic()
         # Sentinel does not wait for the old primary to stop: writes are held until it is told to follow.
-        with client(primary, "admin") as member, client(primary, "admin", 26379) as sentinel:
+        with client(primary, "admin") as member, client(primary, "admin", "sentinel") as sentinel:
             member.client_pause(5000, all=False)
             time.sleep(0.2)
             sentinel.execute_command("SENTINEL", "FAILOVER", "main")
