@@ -362,6 +362,40 @@ def test_a_setting_with_which_etcd_does_not_start_stops_at_the_first(run: int, t
     judge(record, table, fault=begun, healed=healed)
 
 
+ETCD_DATA = "/var/lib/etcd/default/member"
+# Zeros follow the last entry of etcd's log, which has its size from the start. A power loss leaves the entry
+# without its end, or without its last sector.
+TORN = f"""
+import glob, os
+log = sorted(glob.glob("{ETCD_DATA}/wal/*.wal"))[-1]
+end = len(open(log, "rb").read().rstrip(b"\\0"))
+sector = (end - 1) // 512 * 512
+"""
+ETCD_DAMAGES = ("os.truncate(log, end - 5)", "os.truncate(log, sector); os.truncate(log, end)")
+
+
+def test_etcd_reads_a_log_that_a_power_loss_has_torn(run: int, table: str) -> None:
+    health = f"etcdctl --endpoints=https://127.0.0.1:{lab.port('etcd_client')} --cacert=/etc/etcd/ca.crt"
+    health += " --cert=/etc/etcd/member.pem --key=/etc/etcd/member.pem endpoint health"
+    primary = wait_until_whole()
+    with recorder(table) as record:
+        record.wait_for_writes(since=0)
+        begun = time.monotonic()
+        for host, damage in zip(lab.hosts("etcd"), ETCD_DAMAGES, strict=False):
+            lab.on(host, "systemctl kill --signal=KILL etcd; systemctl stop etcd")
+            lab.on(host, f"python3 -c '{TORN}{damage}'; systemctl start etcd; {health}")
+        # What cannot be read at all is made anew by the play.
+        lost = lab.hosts("etcd")[-1]
+        lab.on(lost, f"systemctl kill --signal=KILL etcd; systemctl stop etcd; rm -r {ETCD_DATA}")
+        code, said = play("etcd")
+        assert code == 0, said
+        lab.on("etcd", health)
+        assert wait_until_whole() == primary
+        healed = time.monotonic()
+        record.wait_for_writes(since=healed)
+    judge(record, table, fault=begun, healed=healed)
+
+
 def test_a_certificate_for_another_purpose_does_not_open_etcd() -> None:
     host = lab.hosts("db")[0]
     options = f"--endpoints=https://{lab.address(host, 'etcd_client')} --cacert=/etc/etcd/ca.crt"
