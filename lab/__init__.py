@@ -149,6 +149,14 @@ def redis_replication(address: str = "{{ node_address }}", pattern: str = "cache
     return on(pattern, f"REDISCLI_AUTH={password} redis-cli -h {address} --user check INFO replication")
 
 
+def etcdctl(arguments: str, files: str = "--cert=/etc/etcd/member.pem --key=/etc/etcd/member.pem") -> str:
+    """A shell command that asks the etcd of its own host, with that host's certificate or another one."""
+    return (
+        f"etcdctl --endpoints=https://127.0.0.1:{port('etcd_client')} --cacert=/etc/etcd/ca.crt {files}"
+        f" --command-timeout=5s {arguments}"
+    )
+
+
 def rabbitmq(path: str, host: str | None = None) -> Any:
     """What RabbitMQ's management API says to a GET of a path, such as "nodes"."""
     url = f"http://{address(host or hosts('queue')[0], 'rabbitmq_management')}/api/{path}"

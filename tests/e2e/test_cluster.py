@@ -1,7 +1,6 @@
 """Every tier has formed the cluster that its promise rests on; the data VIP leads to the right members."""
 
 import json
-import time
 
 import pytest
 import requests
@@ -26,9 +25,7 @@ def test_exactly_one_load_balancer_holds_each_vip() -> None:
 
 @pytest.mark.tier("etcd")
 def test_every_etcd_member_answers() -> None:
-    tls = "--cacert /etc/etcd/ca.crt --cert /etc/etcd/member.pem --key /etc/etcd/member.pem"
-    ask = f"etcdctl --endpoints https://127.0.0.1:{lab.port('etcd_client')} {tls} endpoint status"
-    said = lab.on("etcd", f"{ask} --write-out json")
+    said = lab.on("etcd", lab.etcdctl("endpoint status --write-out json"))
     status = [json.loads(text)[0]["Status"] for text in said.values()]
     assert len(status) == members("etcd")
     assert len({member["leader"] for member in status}) == 1, status
@@ -40,13 +37,11 @@ def test_postgresql_has_one_primary_and_the_others_stream_from_it() -> None:
     replicas = members("db") - 1
     # A quorum standby may be what acknowledges a commit; a replica becomes one seconds after it streams.
     wanted = sorted([("leader", "running")] + [("quorum_standby", "streaming")] * replicas)
-    until = time.monotonic() + 30
-    while True:
-        found = sorted((member["role"], member["state"]) for member in lab.postgresql_members())
-        if found == wanted or time.monotonic() > until:
-            break
-        time.sleep(1)
-    assert found == wanted
+
+    def found() -> list[tuple[str, str]]:
+        return sorted((member["role"], member["state"]) for member in lab.postgresql_members())
+
+    eventually(found, lambda members: members == wanted, seconds=30)
 
 
 @pytest.mark.tier("db")
