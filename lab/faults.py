@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import lab
 
@@ -117,6 +118,51 @@ def paused(*units: str) -> Fault:
     return Fault(
         "paused", lambda host: signal(host, "SIGSTOP", *units), lambda host: signal(host, "SIGCONT", *units)
     )
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A disk for a folder of a host's daemons, while its `with` block runs: one that can be filled.
+
+    What the daemons have written there is in the folder afterwards.
+    """
+
+    host: str
+    folder: str
+    units: str
+    mounted: str = "/run/ballast-small-disk"
+
+    def start_full(self) -> None:
+        """Kills the daemons, and starts them again where no byte is left."""
+        lab.on(
+            self.host,
+            f"""set -e
+            systemctl kill --signal=SIGKILL {self.units} || true; systemctl stop {self.units}
+            cp --archive {self.folder}/. {self.mounted}
+            mount -o remount,size=$(($(du -sk {self.mounted} | cut -f1) + 1024))k {self.mounted}
+            cat /dev/zero >{self.mounted}/filler 2>/dev/null || true
+            mount --bind {self.mounted} {self.folder}
+            systemctl start --no-block {self.units}""",
+        )
+
+    def make_room(self) -> None:
+        lab.on(self.host, f"rm -f {self.mounted}/filler; mount -o remount,size=1G {self.mounted}")
+
+    def __enter__(self) -> Self:
+        lab.on(self.host, f"mkdir -p {self.mounted}; mount -t tmpfs -o size=1G none {self.mounted}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        lab.on(
+            self.host,
+            f"""set -e
+            if mountpoint --quiet {self.folder}; then
+              systemctl stop {self.units}; umount {self.folder}
+              find {self.folder} -mindepth 1 -delete; cp --archive {self.mounted}/. {self.folder}
+              systemctl start --no-block {self.units}
+            fi
+            umount {self.mounted}""",
+        )
 
 
 POWERED_OFF = Fault("powered off", power_off, power_on)

@@ -9,7 +9,8 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -52,12 +53,22 @@ class Figures:
 
 
 class Recorder:
-    """Records while its `with` block runs."""
+    """Records while its `with` block runs. In it something is broken, once: `with record.fault(...)`.
 
-    def __init__(self, writers: Mapping[str, Writer], interval: float = 0.05) -> None:
+    `wait_until_whole` returns once every member is back. The fault lasts from `begun` to `healed`.
+    """
+
+    def __init__(
+        self,
+        writers: Mapping[str, Writer],
+        wait_until_whole: Callable[[], object],
+        interval: float = 0.05,
+    ) -> None:
         self.acknowledged: list[Write] = []
         self.unanswered: list[int] = []
         self.lost: list[Write] = []
+        self.begun = self.healed = 0.0
+        self._wait_until_whole = wait_until_whole
         self._numbers = itertools.count(1)
         self._interval = interval
         self._ending = threading.Event()
@@ -98,8 +109,25 @@ class Recorder:
                 raise
             self._ending.wait(self._interval)
 
-    def wait_for_writes(self, count: int = 20, *, since: float, give_up: float = 120) -> None:
-        """Returns once `count` writes that were sent after `since` are acknowledged."""
+    @contextmanager
+    def fault(self, heal: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """The block breaks something. Writes are acknowledged before it, and again when all members are back.
+
+        What ends by itself, such as a switchover, needs no healing.
+        """
+        self.wait_for_writes(since=0)
+        self.begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.healed = time.monotonic()
+            heal()
+        self._wait_until_whole()
+        self.wait_for_writes()
+
+    def wait_for_writes(self, count: int = 20, *, since: float | None = None, give_up: float = 120) -> None:
+        """Returns once `count` writes that were sent after `since`, by default now, are acknowledged."""
+        since = time.monotonic() if since is None else since
         until = time.monotonic() + give_up
         while True:
             assert not self._errors, self._errors
@@ -122,17 +150,16 @@ class Recorder:
             later = [epoch for epoch, time in began.items() if epoch > write.epoch and time < write.sent]
             assert not later, f"{write} was acknowledged although the primary of epoch {later[0]} was at work"
 
-    def compare(
-        self, members: Mapping[str, Iterable[int]], *, fault: float, healed: float, end: float
-    ) -> Figures:
+    def compare(self, members: Mapping[str, Iterable[int]]) -> Figures:
         """Judges what each member holds after healing: lost is what one of them lacks."""
         acknowledged = {write.number for write in self.acknowledged}
         counts = {member: Counter(numbers) for member, numbers in members.items()}
         kept = set.intersection(*(set(count) for count in counts.values()))
         self.lost = [write for write in self.acknowledged if write.number not in kept]
+        end = max(write.answered for write in self.acknowledged)
         return Figures(
-            gap=round(self.longest_gap(fault, healed), 2),
-            gap_after_healing=round(self.longest_gap(healed, end), 2),
+            gap=round(self.longest_gap(self.begun, self.healed), 2),
+            gap_after_healing=round(self.longest_gap(self.healed, end), 2),
             acknowledged=len(acknowledged),
             lost=len(self.lost),
             duplicated=sum(any(count[number] > 1 for count in counts.values()) for number in acknowledged),

@@ -143,12 +143,12 @@ def table() -> Iterator[str]:
 
 
 def recorder(table: str) -> Recorder:
-    return Recorder({host: Writer(host, table) for host in lab.hosts("db")})
+    return Recorder({host: Writer(host, table) for host in lab.hosts("db")}, wait_until_whole)
 
 
-def judge(record: Recorder, table: str, *, fault: float, healed: float) -> Figures:
+def judge(record: Recorder, table: str) -> Figures:
     record.check_one_primary()
-    figures = record.compare(rows(table), fault=fault, healed=healed, end=record.acknowledged[-1].answered)
+    figures = record.compare(rows(table))
     assert (figures.lost, figures.duplicated) == (0, 0), figures
     return figures
 
@@ -174,18 +174,10 @@ def test_no_acknowledged_write_is_lost(
 ) -> None:
     choose, fault = FAULTS[name]
     host = choose()
-    with recorder(table) as record:
-        record.wait_for_writes(since=0)
-        begun = time.monotonic()
-        try:
-            fault.begin(host)
-            record.wait_for_writes(since=time.monotonic())
-        finally:
-            healed = time.monotonic()
-            fault.heal(host)
-        wait_until_whole()
-        record.wait_for_writes(since=time.monotonic())
-    report(name, judge(record, table, fault=begun, healed=healed))
+    with recorder(table) as record, record.fault(partial(fault.heal, host)):
+        fault.begin(host)
+        record.wait_for_writes()
+    report(name, judge(record, table))
 
 
 def test_an_isolated_replica_leaves_the_read_pool() -> None:
@@ -218,16 +210,12 @@ def is_offered_for_reads(host: str) -> bool:
 
 def test_a_switchover_loses_nothing(run: int, table: str, report: Callable[[str, Figures], None]) -> None:
     candidate = a_replica()
-    with recorder(table) as record:
-        record.wait_for_writes(since=0)
-        begun = time.monotonic()
+    with recorder(table) as record, record.fault():
         code, said = play("switchover", candidate=candidate)
         assert code == 0, said
         assert "Longest time between two acknowledged writes" in said
         assert wait_until_whole() == candidate
-        healed = time.monotonic()
-        record.wait_for_writes(since=healed)
-    report("switchover", judge(record, table, fault=begun, healed=healed))
+    report("switchover", judge(record, table))
 
 
 def test_a_primary_hands_over_while_the_repository_does_not_answer(
@@ -239,20 +227,14 @@ def test_a_primary_hands_over_while_the_repository_does_not_answer(
         assert code == 0, said
     primary = wait_until_whole()
     candidate = next(host for host in lab.hosts("db") if host not in (primary, repository))
-    with recorder(table) as record:
-        record.wait_for_writes(since=0)
-        begun = time.monotonic()
-        try:
-            faults.deafen(repository, lab.port("pgbackrest_repository"))
-            code, said = play("switchover", candidate=candidate)
-            assert code == 0, said
-            # Asked to stop, it tries to archive what it has: it follows the new primary all the same.
-            assert wait_until_whole() == candidate
-            healed = time.monotonic()
-            record.wait_for_writes(since=healed)
-        finally:
-            faults.rejoin(repository)
-    report("switchover, the repository away", judge(record, table, fault=begun, healed=healed))
+    with recorder(table) as record, record.fault(partial(faults.rejoin, repository)):
+        faults.deafen(repository, lab.port("pgbackrest_repository"))
+        code, said = play("switchover", candidate=candidate)
+        assert code == 0, said
+        # Asked to stop, it tries to archive what it has: it follows the new primary all the same.
+        assert wait_until_whole() == candidate
+        record.wait_for_writes()
+    report("switchover, the repository away", judge(record, table))
     archive(candidate)
 
 
@@ -326,32 +308,21 @@ def test_without_etcd_the_primary_goes_on(
     run: int, table: str, report: Callable[[str, Figures], None]
 ) -> None:
     primary = wait_until_whole()
-    with recorder(table) as record:
-        record.wait_for_writes(since=0)
-        begun = time.monotonic()
-        try:
-            lab.on("etcd", "systemctl stop etcd")
-            # Longer than the leader's lock lives.
-            time.sleep(30)
-            record.wait_for_writes(since=time.monotonic())
-        finally:
-            healed = time.monotonic()
-            lab.on("etcd", "systemctl start etcd")
-        assert wait_until_whole() == primary
-        record.wait_for_writes(since=time.monotonic())
-    report("etcd stopped everywhere", judge(record, table, fault=begun, healed=healed))
+    with recorder(table) as record, record.fault(lambda: lab.on("etcd", "systemctl start etcd")):
+        lab.on("etcd", "systemctl stop etcd")
+        # Longer than the leader's lock lives.
+        time.sleep(30)
+        record.wait_for_writes()
+    assert wait_until_whole() == primary
+    report("etcd stopped everywhere", judge(record, table))
 
 
 def test_a_setting_with_which_etcd_does_not_start_stops_at_the_first(run: int, table: str) -> None:
     primary = wait_until_whole()
-    with recorder(table) as record:
-        record.wait_for_writes(since=0)
-        begun = time.monotonic()
+    with recorder(table) as record, record.fault():
         stops_at_the_first_host("etcd", "etcd", "etcd", etcd_auto_compaction_retention="soon")
         assert wait_until_whole() == primary
-        healed = time.monotonic()
-        record.wait_for_writes(since=healed)
-    judge(record, table, fault=begun, healed=healed)
+    judge(record, table)
 
 
 ETCD_DATA = "/var/lib/etcd/default/member"
@@ -370,9 +341,7 @@ ETCD_DAMAGES = ("", "log.truncate()")
 def test_etcd_reads_a_log_that_a_power_loss_has_torn(run: int, table: str) -> None:
     health = lab.etcdctl("endpoint health")
     primary = wait_until_whole()
-    with recorder(table) as record:
-        record.wait_for_writes(since=0)
-        begun = time.monotonic()
+    with recorder(table) as record, record.fault():
         for host, damage in zip(lab.hosts("etcd"), ETCD_DAMAGES, strict=False):
             lab.on(host, "systemctl kill --signal=KILL etcd; systemctl stop etcd")
             lab.on(host, f"python3 -c '{TORN}{damage}'; systemctl start etcd; {health}")
@@ -383,9 +352,7 @@ def test_etcd_reads_a_log_that_a_power_loss_has_torn(run: int, table: str) -> No
         assert code == 0, said
         lab.on("etcd", health)
         assert wait_until_whole() == primary
-        healed = time.monotonic()
-        record.wait_for_writes(since=healed)
-    judge(record, table, fault=begun, healed=healed)
+    judge(record, table)
 
 
 def test_a_certificate_for_another_purpose_does_not_open_etcd() -> None:
@@ -401,32 +368,20 @@ def test_a_certificate_for_another_purpose_does_not_open_etcd() -> None:
 def test_without_replicas_writes_wait(run: int, table: str) -> None:
     primary = wait_until_whole()
     replicas = ",".join(host for host in lab.hosts("db") if host != primary)
-    with recorder(table) as record:
-        record.wait_for_writes(since=0)
-        try:
-            lab.on(replicas, "systemctl stop patroni")
-            stopped = time.monotonic()
-            time.sleep(10)
-            alone = [write for write in record.acknowledged if write.sent > stopped]
-        finally:
-            healed = time.monotonic()
-            lab.on(replicas, "systemctl start patroni")
-        wait_until_whole()
-        record.wait_for_writes(since=time.monotonic())
+    with recorder(table) as record, record.fault(lambda: lab.on(replicas, "systemctl start patroni")):
+        lab.on(replicas, "systemctl stop patroni")
+        stopped = time.monotonic()
+        time.sleep(10)
+        alone = [write for write in record.acknowledged if write.sent > stopped]
     assert not alone, f"{len(alone)} writes were acknowledged by a primary without replicas"
-    judge(record, table, fault=stopped, healed=healed)
+    judge(record, table)
 
 
 def test_a_cold_start_needs_no_hand(run: int, table: str, report: Callable[[str, Figures], None]) -> None:
-    wait_until_whole()
-    with recorder(table) as record:
-        record.wait_for_writes(since=0)
-        begun = time.monotonic()
+    with recorder(table) as record, record.fault():
         faults.power_cycle(lab.hosts("db"))
         wait_until_whole()
-        healed = time.monotonic()
-        record.wait_for_writes(since=healed)
-    report("all hosts powered off and on", judge(record, table, fault=begun, healed=healed))
+    report("all hosts powered off and on", judge(record, table))
 
 
 PSQL = "runuser -u postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --command"
@@ -523,16 +478,31 @@ def test_a_member_whose_files_a_power_loss_has_damaged_is_whole_again(
     table: str, damage: str, of: str
 ) -> None:
     host = wait_until_whole() if of == "primary" else a_replica()
-    with recorder(table) as record:
-        record.wait_for_writes(since=0)
-        begun = time.monotonic()
+    with recorder(table) as record, record.fault(lambda: lab.on(host, "systemctl start patroni")):
         lab.on(host, f"systemctl kill --signal=KILL patroni; systemctl stop patroni; {damage}")
-        record.wait_for_writes(since=time.monotonic())
-        healed = time.monotonic()
-        lab.on(host, "systemctl start patroni")
-        wait_until_whole()
-        record.wait_for_writes(since=time.monotonic())
-    judge(record, table, fault=begun, healed=healed)
+        record.wait_for_writes()
+    judge(record, table)
+
+
+@pytest.mark.parametrize("choose", [wait_until_whole, a_replica], ids=["primary", "replica"])
+@pytest.mark.parametrize(
+    ("folder", "unit"),
+    [("/var/lib/postgresql", "patroni"), ("/var/lib/etcd", "etcd")],
+    ids=["PostgreSQL", "etcd"],
+)
+def test_a_member_that_starts_on_a_full_disk_costs_nothing(
+    folder: str,
+    unit: str,
+    choose: Callable[[], str],
+    run: int,
+    table: str,
+    report: Callable[[str, Figures], None],
+) -> None:
+    disk = faults.SmallDisk(choose(), folder, unit)
+    with disk, recorder(table) as record, record.fault(disk.make_room):
+        disk.start_full()
+        record.wait_for_writes()
+    report(f"{unit} starts on a full disk", judge(record, table))
 
 
 CLONE = lab.hosts("db")[-1]

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 import pika
@@ -173,10 +174,11 @@ def follower(queue: str) -> str:
 
 
 def recorder(queue: str) -> Recorder:
-    return Recorder({host: Writer(host, queue) for host in lab.hosts("queue")})
+    writers = {host: Writer(host, queue) for host in lab.hosts("queue")}
+    return Recorder(writers, partial(wait_until_whole, queue))
 
 
-def judge(record: Recorder, queue: str, consumer: Consumer, *, fault: float, healed: float) -> Figures:
+def judge(record: Recorder, queue: str, consumer: Consumer) -> Figures:
     """Waits until the queue is empty; then all that was confirmed must have come out of it."""
     confirmed = {write.number for write in record.acknowledged}
     until = time.monotonic() + GIVE_UP
@@ -186,8 +188,7 @@ def judge(record: Recorder, queue: str, consumer: Consumer, *, fault: float, hea
         if lab.rabbitmq(f"queues/ballast/{queue}").get("messages") == 0:
             time.sleep(6)  # the statistics are up to five seconds old
             break
-    end = record.acknowledged[-1].answered
-    figures = record.compare({"consumer": consumer.numbers}, fault=fault, healed=healed, end=end)
+    figures = record.compare({"consumer": consumer.numbers})
     assert figures.lost == 0, (figures, record.lost[:10])
     return figures
 
@@ -208,23 +209,17 @@ def test_what_was_confirmed_is_consumed(
     choose, fault = FAULTS[name]
     host = choose(queue)
     with Consumer(queue) as consumer:
-        with recorder(queue) as record:
-            record.wait_for_writes(since=0)
-            before = time.monotonic()
-            try:
-                fault.begin(host)
-                begun = time.monotonic()
-                record.wait_for_writes(since=begun)
-                time.sleep(5)
-            finally:
-                healed = time.monotonic()
-                fault.heal(host)
-            wait_until_whole(queue)
-            record.wait_for_writes(since=time.monotonic())
-        figures = judge(record, queue, consumer, fault=before, healed=healed)
+        with recorder(queue) as record, record.fault(partial(fault.heal, host)):
+            fault.begin(host)
+            begun = time.monotonic()
+            record.wait_for_writes()
+            time.sleep(5)
+        figures = judge(record, queue, consumer)
     if fault is faults.ISOLATED:
         alone = [
-            w for w in record.acknowledged if w.member == host and w.sent > begun and w.answered < healed
+            write
+            for write in record.acknowledged
+            if write.member == host and write.sent > begun and write.answered < record.healed
         ]
         assert not alone, f"confirmed by a node without a majority: {alone}"
     report(name, figures)
@@ -232,15 +227,23 @@ def test_what_was_confirmed_is_consumed(
 
 def test_a_cold_start_needs_no_hand(run: int, queue: str, report: Callable[[str, Figures], None]) -> None:
     with Consumer(queue) as consumer:
-        with recorder(queue) as record:
-            record.wait_for_writes(since=0)
-            before = time.monotonic()
+        with recorder(queue) as record, record.fault():
             faults.power_cycle(lab.hosts("queue"))
             wait_until_whole(queue)
-            healed = time.monotonic()
-            record.wait_for_writes(since=healed)
-        figures = judge(record, queue, consumer, fault=before, healed=healed)
+        figures = judge(record, queue, consumer)
     report("all hosts powered off and on", figures)
+
+
+def test_a_node_that_starts_on_a_full_disk_costs_nothing(
+    run: int, queue: str, report: Callable[[str, Figures], None]
+) -> None:
+    disk = faults.SmallDisk(leader(queue), "/var/lib/rabbitmq", "rabbitmq-server")
+    with Consumer(queue) as consumer:
+        with disk, recorder(queue) as record, record.fault(disk.make_room):
+            disk.start_full()
+            record.wait_for_writes()
+        report("a node starts on a full disk", judge(record, queue, consumer))
+    wait_until_whole()
 
 
 QUORUM = "/var/lib/rabbitmq/mnesia/rabbit@*/quorum/rabbit@*"
@@ -254,17 +257,13 @@ TAILS = (
 
 def test_a_log_that_a_power_loss_has_damaged_at_its_end_costs_nothing(queue: str) -> None:
     with Consumer(queue) as consumer:
-        with recorder(queue) as record:
-            record.wait_for_writes(since=0)
-            before = time.monotonic()
+        with recorder(queue) as record, record.fault():
             lab.on("queue", "systemctl kill --signal=SIGKILL rabbitmq-server; systemctl stop rabbitmq-server")
             for host, tail in zip(lab.hosts("queue"), itertools.cycle(TAILS), strict=False):
                 lab.on(host, f"test -s {QUORUM}/*.wal; {tail}")
             lab.on("queue", "systemctl start --no-block rabbitmq-server")
             wait_until_whole(queue)
-            healed = time.monotonic()
-            record.wait_for_writes(since=healed)
-        judge(record, queue, consumer, fault=before, healed=healed)
+        judge(record, queue, consumer)
 
 
 def test_a_node_is_itself_whatever_its_host_is_called() -> None:
@@ -275,31 +274,20 @@ def test_a_node_is_itself_whatever_its_host_is_called() -> None:
 
 def test_a_setting_with_which_a_node_does_not_start_stops_at_the_first(queue: str) -> None:
     with Consumer(queue) as consumer:
-        with recorder(queue) as record:
-            record.wait_for_writes(since=0)
-            begun = time.monotonic()
+        with recorder(queue) as record, record.fault():
             stops_at_the_first_host(
                 "rabbitmq", "queue", "rabbitmq-server", rabbitmq_memory_watermark="plenty"
             )
             wait_until_whole(queue)
-            healed = time.monotonic()
-            record.wait_for_writes(since=healed)
-        judge(record, queue, consumer, fault=begun, healed=healed)
+        judge(record, queue, consumer)
 
 
 def test_an_upgrade_goes_node_by_node(queue: str, report: Callable[[str, Figures], None]) -> None:
     with Consumer(queue) as consumer:
-        with recorder(queue) as record:
-            record.wait_for_writes(since=0)
-            before = time.monotonic()
+        with recorder(queue) as record, record.fault():
             code, said = play("upgrade_rabbitmq")
             assert code == 0, said
-            healed = time.monotonic()
-            wait_until_whole(queue)
-            record.wait_for_writes(since=time.monotonic())
-        report(
-            "every node restarted by the upgrade", judge(record, queue, consumer, fault=before, healed=healed)
-        )
+        report("every node restarted by the upgrade", judge(record, queue, consumer))
 
 
 def test_an_upgrade_to_a_version_that_there_is_not_is_refused() -> None:

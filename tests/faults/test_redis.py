@@ -165,12 +165,15 @@ def writers(ledger: str) -> dict[str, Writer]:
     return {host: Writer(host, ledger) for host in lab.hosts("cache")}
 
 
-def judge(
-    record: Recorder, ledger: str, *, fault: float, healed: float, lost_since: float = math.inf
-) -> Figures:
+@pytest.fixture
+def recorder(writers: dict[str, Writer]) -> Recorder:
+    return Recorder(writers, wait_until_whole)
+
+
+def judge(record: Recorder, ledger: str, *, lost_since: float = math.inf) -> Figures:
     """Nothing that was sent before `lost_since` may be lost."""
     in_order = sorted(record.acknowledged, key=lambda write: write.answered)
-    figures = record.compare(numbers(ledger), fault=fault, healed=healed, end=in_order[-1].answered)
+    figures = record.compare(numbers(ledger))
     primaries = [member for member, _ in itertools.groupby(in_order, key=lambda write: write.member)]
     assert len(primaries) == len(set(primaries)), f"two primaries acknowledged in turn: {primaries}"
     lost = [write for write in record.lost if write.sent < lost_since]
@@ -190,66 +193,70 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_one_primary_acknowledges_and_nothing_is_lost(
-    name: str, run: int, ledger: str, writers: dict[str, Writer], report: Callable[[str, Figures], None]
+    name: str,
+    run: int,
+    ledger: str,
+    writers: dict[str, Writer],
+    recorder: Recorder,
+    report: Callable[[str, Figures], None],
 ) -> None:
     choose, fault = FAULTS[name]
     host = choose()
-    with Recorder(writers) as record:
-        record.wait_for_writes(since=0)
-        before = time.monotonic()
-        try:
-            fault.begin(host)
-            begun = time.monotonic()
-            record.wait_for_writes(since=begun)
-            time.sleep(LOSS_WINDOW + 1)
-        finally:
-            healed = time.monotonic()
-            fault.heal(host)
-        wait_until_whole()
-        record.wait_for_writes(since=time.monotonic())
+    with recorder as record, record.fault(partial(fault.heal, host)):
+        fault.begin(host)
+        begun = time.monotonic()
+        record.wait_for_writes()
+        time.sleep(LOSS_WINDOW + 1)
     if fault is faults.ISOLATED:
         # It still had clients: they were refused as soon as it had missed its replicas for long enough.
-        stubborn = [sent for sent in writers[host].answered if begun + LOSS_WINDOW < sent < healed]
-        assert not stubborn, f"{stubborn} of a fault from {begun} to {healed}"
-    report(name, judge(record, ledger, fault=before, healed=healed))
+        stubborn = [sent for sent in writers[host].answered if begun + LOSS_WINDOW < sent < record.healed]
+        assert not stubborn, f"{stubborn} of a fault from {begun} to {record.healed}"
+    report(name, judge(record, ledger))
 
 
 def test_a_planned_failover(
-    run: int, ledger: str, writers: dict[str, Writer], report: Callable[[str, Figures], None]
+    run: int, ledger: str, recorder: Recorder, report: Callable[[str, Figures], None]
 ) -> None:
     primary = wait_until_whole()
-    with Recorder(writers) as record:
-        record.wait_for_writes(since=0)
-        begun = time.monotonic()
+    with recorder as record, record.fault():
         # Sentinel does not wait for the old primary to stop: writes are held until it is told to follow.
         with client(primary, "admin") as member, client(primary, "admin", "sentinel") as sentinel:
             member.client_pause(5000, all=False)
             time.sleep(0.2)
             sentinel.execute_command("SENTINEL", "FAILOVER", "main")
-        until = begun + GIVE_UP
-        while wait_until_whole() == primary:
-            assert time.monotonic() < until, "the sentinels did not fail over"
-        healed = time.monotonic()
-        record.wait_for_writes(since=healed)
-    report("planned failover, writes held", judge(record, ledger, fault=begun, healed=healed))
+        eventually(wait_until_whole, lambda now: now != primary, seconds=GIVE_UP)
+    report("planned failover, writes held", judge(record, ledger))
 
 
 def test_a_cold_start_needs_no_hand(
-    run: int, ledger: str, writers: dict[str, Writer], report: Callable[[str, Figures], None]
+    run: int, ledger: str, recorder: Recorder, report: Callable[[str, Figures], None]
 ) -> None:
-    with Recorder(writers) as record:
-        record.wait_for_writes(since=0)
-        before = time.monotonic()
+    with recorder as record, record.fault():
         faults.power_cycle(lab.hosts("cache"))
         wait_until_whole()
-        healed = time.monotonic()
-        record.wait_for_writes(since=healed)
     # A replica has its last writes in memory, and those who come back do not know who was the last to go.
-    figures = judge(record, ledger, fault=before, healed=healed, lost_since=before - FSYNC_WINDOW)
+    figures = judge(record, ledger, lost_since=record.begun - FSYNC_WINDOW)
     report("all hosts powered off and on", figures)
 
 
 UNITS = "redis-server redis-sentinel"
+
+
+@pytest.mark.parametrize("choose", [wait_until_whole, a_replica], ids=["primary", "replica"])
+def test_a_member_that_starts_on_a_full_disk_costs_nothing(
+    choose: Callable[[], str],
+    run: int,
+    ledger: str,
+    recorder: Recorder,
+    report: Callable[[str, Figures], None],
+) -> None:
+    disk = faults.SmallDisk(choose(), "/var/lib/redis", UNITS)
+    with disk, recorder as record, record.fault(disk.make_room):
+        disk.start_full()
+        record.wait_for_writes()
+    report("a member starts on a full disk", judge(record, ledger))
+
+
 DATA = "/var/lib/redis/appendonlydir/appendonly.aof"
 STATES = "/var/lib/redis/server.state /var/lib/redis/sentinel.state"
 # What a power loss may leave of a file: zeros for its last blocks, less than was written, nothing.
