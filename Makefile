@@ -4,10 +4,11 @@ TOPOLOGY ?= full
 USERS ?= 2
 DURATION ?= 60s
 ROUNDS ?= 5
+MINUTES ?= 60
 # Molecule folds what it passes on, tables too: at 80 where it sees no terminal.
 COLUMNS ?= 160
 
-export TOPOLOGY COLUMNS
+export TOPOLOGY COLUMNS MINUTES
 export VAGRANT_DEFAULT_PROVIDER := $(shell bin/provider)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -21,7 +22,7 @@ endif
 STEP := bin/step
 ANSIBLE := ansible-playbook
 .DEFAULT_GOAL := help
-.PHONY: help prepare idempotence up down destroy status converge smoke summary check load benchmark build machines prerequisites topology venv vagrant-up check-prerequisites test-app test-data clean
+.PHONY: help prepare idempotence up down destroy status converge smoke summary check load benchmark soak build machines prerequisites topology venv vagrant-up check-prerequisites test-app test-data clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -69,6 +70,9 @@ load: topology ## the classic client, from inside the lab (USERS=, DURATION=)
 
 benchmark: topology ## one api host: requests/s, latency, CPU per request (ROUNDS=)
 	@python -m lab.benchmark --rounds $(ROUNDS)
+
+soak: topology ## MINUTES of load and converging in which no VIP may move (MINUTES=60)
+	@$(STEP) "No VIP moves without cause ($(MINUTES) minutes)" pytest --quiet --break-machines --capture=no tests/faults/soak_vips.py
 
 # Two at a time; each prints when it is done.
 CHECKS := check-ansible check-python check-app check-shell check-tests

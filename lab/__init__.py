@@ -129,11 +129,13 @@ def secret(name: str) -> str:
     return (INVENTORY.parent / "secrets" / name).read_text().strip()
 
 
-def vip_holders(vip: str) -> list[str]:
-    """The load balancers that have a VIP ('vip_edge', 'vip_data') on an interface: one, when all is well."""
-    address = variable(vip)
+def vip_holders() -> dict[str, list[str]]:
+    """The load balancers that have each of the two VIPs on an interface: one, when all is well."""
     addresses = on("lb", "ip -4 -oneline addr show")
-    return [host for host, text in addresses.items() if f" {address}/" in text]
+    return {
+        vip: [host for host, text in addresses.items() if f" {variable(vip)}/" in text]
+        for vip in ("vip_edge", "vip_data")
+    }
 
 
 def postgresql_members() -> list[dict[str, Any]]:

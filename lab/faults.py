@@ -98,8 +98,21 @@ def deafen(host: str, port: int) -> None:
     lab.on(host, f"nft 'table inet ballast_fault {{ {chain} }}'")
 
 
+def without_adverts(*hooks: str) -> Fault:
+    """Adverts of VRRP get lost, those that come ("input") or go ("output"), and nothing else does."""
+    chains = "".join(
+        f"chain {hook} {{ type filter hook {hook} priority -300; meta l4proto vrrp drop; }};"
+        for hook in hooks
+    )
+    return Fault(
+        f"no adverts ({', '.join(hooks)})",
+        lambda host: lab.on(host, f"nft 'table inet ballast_fault {{ {chains} }}'"),
+        rejoin,
+    )
+
+
 def rejoin(host: str) -> None:
-    """Takes away what `isolate` and `deafen` put in the way."""
+    """Takes away what `isolate`, `deafen` and `without_adverts` put in the way."""
     lab.on(host, "nft 'table inet ballast_fault {}; delete table inet ballast_fault'")
 
 

@@ -46,8 +46,8 @@ def edge() -> str:
     edge, data = lab.variable("vip_edge"), lab.variable("vip_data")
     return f"""
     The service        http://{edge}/   https://{edge}/   (API: /api/v1, its description: /docs)
-    VIP edge           {edge} on {answer(lambda: " ".join(lab.vip_holders("vip_edge")) or "nobody")}
-    VIP data           {data} on {answer(lambda: " ".join(lab.vip_holders("vip_data")) or "nobody")}
+    VIP edge           {edge} on {answer(lambda: " ".join(lab.vip_holders()["vip_edge"]) or "nobody")}
+    VIP data           {data} on {answer(lambda: " ".join(lab.vip_holders()["vip_data"]) or "nobody")}
     HAProxy            http://{lab.address(lab.hosts("lb")[0], "haproxy_stats")}/stats
     Try                curl http://{edge}/api/v1/users/42      curl http://{edge}/api/v1/load-query/35
     Load               make load TOPOLOGY={lab.TOPOLOGY} USERS=2 DURATION=60s"""

@@ -17,11 +17,18 @@ from tests.faults.recorder import Figures
 
 REPORT = lab.ROOT / "reports" / "faults" / f"{lab.TOPOLOGY}.json"
 measured: dict[str, list[Figures]] = {}
+gaps: dict[str, list[float]] = {}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "run" in metafunc.fixturenames:
         metafunc.parametrize("run", range(1, int(os.environ.get("BALLAST_FAULT_RUNS", "1")) + 1))
+
+
+@pytest.fixture
+def report_gap() -> Callable[[str, float], None]:
+    """Keeps for how long (seconds) a client had no answer."""
+    return lambda trouble, seconds: gaps.setdefault(trouble, []).append(seconds)
 
 
 @pytest.fixture
@@ -38,6 +45,13 @@ def report() -> Callable[[str, Figures], None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if gaps:
+        terminalreporter.section("longest time without an answer (s)")
+        line = "{:42} {:>4} {:>7} {:>7}".format
+        terminalreporter.write_line(line("trouble", "runs", "median", "worst"))
+        for trouble, seconds in gaps.items():
+            median = f"{statistics.median(seconds):.2f}"
+            terminalreporter.write_line(line(trouble, len(seconds), median, f"{max(seconds):.2f}"))
     if not measured:
         return
     terminalreporter.section("longest time between two acknowledged writes (s)")
@@ -55,7 +69,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     terminalreporter.write_line(row(*heads))
     for fault, runs in measured.items():
-        gaps = [figures.gap for figures in runs]
+        between = [figures.gap for figures in runs]
         total = {
             name: sum(getattr(figures, name) for figures in runs)
             for name in ("acknowledged", "lost", "duplicated", "unanswered", "unanswered_kept")
@@ -64,8 +78,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             row(
                 fault,
                 len(runs),
-                f"{statistics.median(gaps):.2f}",
-                f"{max(gaps):.2f}",
+                f"{statistics.median(between):.2f}",
+                f"{max(between):.2f}",
                 f"{max(figures.gap_after_healing for figures in runs):.2f}",
                 total["acknowledged"],
                 total["lost"],

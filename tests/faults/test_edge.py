@@ -5,7 +5,7 @@ import socket
 import statistics
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import pytest
 import requests
 
 import lab
+from lab import faults
+from tests.faults.prober import Prober
 from tests.patience import eventually
 
 pytestmark = pytest.mark.destructive
@@ -23,18 +25,13 @@ SLOW_CLIENTS = Path(__file__).with_name("slow_clients.py")
 # Of one host; what the lab lets one client address have is less.
 CONNECTIONS = 4000
 FORGED_ADVERTS = Path(__file__).with_name("forged_adverts.py")
-VIPS = ("vip_edge", "vip_data")
-
-
-def holders() -> dict[str, list[str]]:
-    return {vip: lab.vip_holders(vip) for vip in VIPS}
 
 
 def wait_until_at_home() -> dict[str, str]:
     """Returns the holder of each VIP, once each is where its priority wants it."""
     hosts = lab.hosts("lb")
     wanted = {"vip_edge": [hosts[0]], "vip_data": [hosts[-1]]}
-    found = eventually(holders, lambda found: found == wanted, seconds=GIVE_UP)
+    found = eventually(lab.vip_holders, lambda found: found == wanted, seconds=GIVE_UP)
     return {vip: each[0] for vip, each in found.items()}
 
 
@@ -104,6 +101,32 @@ def test_slow_clients_that_fill_the_edge_leave_the_data_vip_and_the_health_page_
     eventually(lambda: ping(timeout=GIVE_UP), lambda took: took <= 1, seconds=GIVE_UP)
 
 
+TROUBLES = {
+    "powered off": faults.POWERED_OFF,
+    "HAProxy killed": faults.killed("haproxy"),
+    "HAProxy paused": faults.paused("haproxy"),
+    "keepalived killed": faults.killed("keepalived"),
+    "adverts cut both ways": faults.without_adverts("input", "output"),
+    "adverts cut one way": faults.without_adverts("output"),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_the_edge_vip_answers_again_within_a_moment(
+    name: str, run: int, report_gap: Callable[[str, float], None]
+) -> None:
+    host = wait_until_at_home()["vip_edge"]
+    with Prober(f"http://{lab.variable('vip_edge')}/api/v1/ping") as prober:
+        prober.wait_for_answers()
+        begun = time.monotonic()
+        TROUBLES[name].begin(host)
+        prober.wait_for_answers(100)
+        TROUBLES[name].heal(host)
+        wait_until_at_home()
+        prober.wait_for_answers()
+    report_gap(f"edge: {name}", prober.gap(since=begun))
+
+
 def test_adverts_of_no_peer_move_no_vip() -> None:
     """VRRPv3 has no authentication: any host of the network can say that it holds a VIP."""
     wait_until_at_home()
@@ -116,7 +139,7 @@ def test_adverts_of_no_peer_move_no_vip() -> None:
         " /etc/keepalived/keepalived.conf",
     )[lab.hosts("lb")[0]]
     claimed = ",".join(line.split("/")[0] for line in instances.split())
-    assert claimed.count(":") == len(VIPS), instances
+    assert claimed.count(":") == len(lab.vip_holders()), instances
     command = shlex.quote(FORGED_ADVERTS.read_text())
     arguments = f"{lab.variable('node_address', host)} 5 {targets} {claimed}"
     sent = int(lab.on(host, f"timeout 30 python3 -c {command} {arguments}")[host])

@@ -12,7 +12,7 @@ import requests
 import lab
 from lab import faults
 from tests.faults.play import play
-from tests.faults.test_edge import holders, wait_until_at_home
+from tests.faults.test_edge import wait_until_at_home
 from tests.faults.test_postgresql import wait_until_whole
 from tests.patience import eventually
 
@@ -119,4 +119,4 @@ def test_writes_that_wait_for_a_replica_leave_reads_and_ping_alone(no_replicas: 
 
 def test_the_vips_are_at_home_in_the_end() -> None:
     wait_until_at_home()
-    assert all(len(each) == 1 for each in holders().values())
+    assert all(len(each) == 1 for each in lab.vip_holders().values())
