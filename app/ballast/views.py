@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified, JsonResponse
 from django.shortcuts import render
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -219,7 +219,7 @@ class UserDetail(OwnedView):
         headers = {"ETag": users.etag(user.version), "Cache-Control": "no-cache", "X-Cache": user.outcome}
         known = request.headers.get("If-None-Match")
         if known and users.etag_matches(known, user.version, weak=True):
-            return HttpResponse(status=304, headers=headers)
+            return HttpResponseNotModified(headers=headers)
         return HttpResponse(user.body, content_type="application/json", headers=headers)
 
     @extend_schema(

@@ -127,6 +127,22 @@ def test_the_edge_vip_answers_again_within_a_moment(
     report_gap(f"edge: {name}", prober.gap(since=begun))
 
 
+def test_no_read_fails_while_redis_is_paused(run: int, report_gap: Callable[[str, float], None]) -> None:
+    """Where nginx would answer from Redis, the API does, from PostgreSQL."""
+    primary = next(host for host, said in lab.redis_replication().items() if "role:master" in said)
+    fault = faults.paused("redis-server")
+    with Prober(f"http://{lab.variable('vip_edge')}/api/v1/users/81") as prober:
+        prober.wait_for_answers()
+        begun = time.monotonic()
+        try:
+            fault.begin(primary)
+            prober.wait_for_answers(200)
+        finally:
+            fault.heal(primary)
+    assert not prober.failed
+    report_gap("cached read: Redis paused", prober.gap(since=begun))
+
+
 def test_adverts_of_no_peer_move_no_vip() -> None:
     """VRRPv3 has no authentication: any host of the network can say that it holds a VIP."""
     wait_until_at_home()

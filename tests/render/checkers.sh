@@ -8,7 +8,7 @@
 set -eu
 umask 022
 
-packages=haproxy,keepalived,nginx,python3,shellcheck
+packages=haproxy,keepalived,libnginx-mod-http-lua,nginx,python3,shellcheck
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 root=$tree/.cache/checkers
 stamp=$root/.made-with

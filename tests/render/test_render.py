@@ -88,7 +88,8 @@ def rendered(request: pytest.FixtureRequest, root: Path, certificate: Path) -> I
         folder.chmod(0o755)
         own = folder / "inventory"
         (own / "secrets").mkdir(parents=True)
-        (own / "secrets/redis_check").write_text("a-secret")
+        for name in ("redis_check", "redis_web"):
+            (own / "secrets" / name).write_text("a-secret")
         shutil.copytree(certificate, own / "secrets/pki/edge")
         (own / "group_vars").symlink_to(TREE / "playbooks/group_vars")
         (own / "hosts.yml").write_text(yaml.safe_dump(inventory(size)))
