@@ -5,7 +5,9 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -78,29 +80,49 @@ def address(host: str, service: str) -> str:
     return f"{variable('node_address', host)}:{port(service)}"
 
 
-def on(pattern: str, command: str) -> dict[str, str]:
-    """Runs a shell command as root on every host of a pattern; host -> standard output.
+# The command for a host; a function of its name where it differs.
+Command = str | Callable[[str], str]
+
+
+def on(pattern: str, command: Command) -> dict[str, str]:
+    """Runs a shell command as root on every host of "group,host,...", all at once; host -> standard output.
 
     Raises RuntimeError, with the host's own words, when the command fails on one of them.
     """
-    said = _ansible(
-        "ansible",
-        pattern,
-        "--become",
-        "--module-name=ansible.builtin.shell",
-        f"--args={command}",
-        ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
-        ANSIBLE_LOAD_CALLBACK_PLUGINS="true",
-    )
-    results: dict[str, dict[str, Any]] = said["plays"][0]["tasks"][0]["hosts"]
-    for host, result in results.items():
-        if result.get("failed") or result.get("unreachable"):
-            raise RuntimeError(f"{host}: {command}: {result.get('stderr') or result.get('msg')}")
-    return {host: result["stdout"] for host, result in results.items()}
+    names = list(dict.fromkeys(name for part in pattern.split(",") for name in _named(part)))
+    with ThreadPoolExecutor(len(names)) as pool:
+        said = pool.map(lambda host: _on(host, command if isinstance(command, str) else command(host)), names)
+        return dict(zip(names, said, strict=True))
 
 
-def ssh(host: str) -> list[str]:
-    """The start of a command line that runs something on a host, as the inventory says how to reach it."""
+def _named(group_or_host: str) -> list[str]:
+    return hosts(group_or_host) if group_or_host in inventory() else [group_or_host]
+
+
+def _on(host: str, command: str) -> str:
+    shell = ["sh", "-c", command]
+    line = shlex.join(shell if _reach()[host]["user"] == "root" else ["sudo", "--non-interactive", *shell])
+    for left in reversed(range(3)):
+        done = subprocess.run(
+            [*ssh(host), line],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        # ssh's own: a host that boots is not there yet, or not ready.
+        if done.returncode != 255 or not left:
+            break
+        time.sleep(1)
+    if done.returncode != 0:
+        raise RuntimeError(f"{host}: {command}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout.rstrip("\n")
+
+
+@cache
+def _reach() -> dict[str, dict[str, str]]:
+    """How the inventory says to reach each host."""
     names = {
         "address": "ansible_host | default(inventory_hostname)",
         "user": "ansible_user | default('')",
@@ -111,15 +133,29 @@ def ssh(host: str) -> list[str]:
     message = "{" + ", ".join(f"'{name}': {expression}" for name, expression in names.items()) + "}"
     said = _ansible(
         "ansible",
-        host,
+        "all",
         "--connection=local",
         "--module-name=ansible.builtin.debug",
         f"--args=msg={{{{ {message} }}}}",
         ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
         ANSIBLE_LOAD_CALLBACK_PLUGINS="true",
     )
-    reach: dict[str, str] = said["plays"][0]["tasks"][0]["hosts"][host]["msg"]
-    command = ["ssh", *shlex.split(reach["more"]), "-o", "BatchMode=yes", "-p", reach["port"]]
+    return {host: result["msg"] for host, result in said["plays"][0]["tasks"][0]["hosts"].items()}
+
+
+def ssh(host: str) -> list[str]:
+    """The start of a command line that runs something on a host, as the inventory says how to reach it."""
+    reach = _reach()[host]
+    command = [
+        "ssh",
+        *shlex.split(reach["more"]),
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ConnectTimeout=10",
+        "-p",
+        reach["port"],
+    ]
     command += ["-i", str(Path(reach["key"]).resolve())] if reach["key"] else []
     return [*command, f"{reach['user']}@{reach['address']}" if reach["user"] else reach["address"]]
 
@@ -145,10 +181,15 @@ def postgresql_members() -> list[dict[str, Any]]:
     return members
 
 
-def redis_replication(address: str = "{{ node_address }}", pattern: str = "cache") -> dict[str, str]:
+def redis_replication(address: str = "", pattern: str = "cache") -> dict[str, str]:
     """INFO replication of the Redis at an address (default: each host's own), from a pattern's hosts."""
     password = secret("redis_check")
-    return on(pattern, f"REDISCLI_AUTH={password} redis-cli -h {address} --user check INFO replication")
+
+    def ask(host: str) -> str:
+        server = address or variable("node_address", host)
+        return f"REDISCLI_AUTH={password} redis-cli -h {server} --user check INFO replication"
+
+    return on(pattern, ask)
 
 
 def etcdctl(arguments: str, files: str = "--cert=/etc/etcd/member.pem --key=/etc/etcd/member.pem") -> str:

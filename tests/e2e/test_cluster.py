@@ -1,6 +1,9 @@
 """Every tier has formed the cluster that its promise rests on; the data VIP leads to the right members."""
 
+import base64
 import json
+import shlex
+from pathlib import Path
 
 import pytest
 import requests
@@ -9,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import lab
 from tests.patience import eventually
+from tests.roles.test_app_settings import SHOW, VALUES, rendered
 
 
 def members(group: str) -> int:
@@ -139,3 +143,14 @@ def test_the_edge_s_certificate_is_for_serving_only() -> None:
         x509.ExtendedKeyUsage
     )
     assert list(usages.value) == [ExtendedKeyUsageOID.SERVER_AUTH]
+
+
+@pytest.mark.tier("api")
+def test_systemd_reads_a_setting_as_it_was_written(tmp_path: Path) -> None:
+    host = lab.hosts("api")[0]
+    file = rendered(tmp_path, "app.env.j2", app_environment=VALUES)
+    encoded = base64.b64encode(file.read_bytes()).decode()
+    show = shlex.join(["/usr/bin/python3", "-c", SHOW])
+    unit = f"systemd-run --quiet --collect --wait --pipe --property=EnvironmentFile=$file {show}"
+    said = lab.on(host, f"file=$(mktemp); echo {encoded} | base64 --decode >$file; {unit}; rm $file")[host]
+    assert json.loads(said) == {name: str(value) for name, value in VALUES.items()}

@@ -42,13 +42,16 @@ def rendered(tmp_path: Path, template: str, **variables: object) -> Path:
     return tmp_path / template
 
 
+# A program that prints what it finds of them in its environment.
+SHOW = f"import os, json; print(json.dumps({{n: os.environ[n] for n in {list(VALUES)!r}}}))"
+
+
 def test_sh_reads_a_setting_as_it_was_written(tmp_path: Path) -> None:
     """As the operator's command does."""
     file = rendered(tmp_path, "app.env.j2", app_environment=VALUES)
-    show = f"import os, json; print(json.dumps({{n: os.environ[n] for n in {list(VALUES)!r}}}))"
     said = subprocess.run(
         ["sh", "-c", f'set -eua; . "{file}"; exec "{sys.executable}" -c "$SHOW"'],
-        env={"SHOW": show, "PATH": os.environ["PATH"]},
+        env={"SHOW": SHOW, "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         timeout=30,
