@@ -9,6 +9,8 @@ from http.client import HTTPResponse
 
 import pytest
 
+import lab
+
 pytestmark = pytest.mark.tier("lb")
 
 PING, USERS = "/api/v1/ping", "/api/v1/users"
@@ -161,3 +163,14 @@ def test_a_body_that_comes_in_pieces_is_read(edge: str) -> None:
     answer = exchange(edge, head, b"{", b"}", pause=1.5)
     assert_problem(answer, 400)
     assert b"username" in answer.body
+
+
+def test_an_endpoint_has_a_limit_for_each_client(edge: str) -> None:
+    (limit,) = lab.variable("haproxy_edge_limits")
+    answers = [exchange(edge, request("GET", limit["path"])) for _ in range(limit["per_minute"] + 2)]
+    # Another run may have been a moment ago.
+    assert {answer.status for answer in answers} in ({404, 429}, {429})
+    assert_problem(answers[-1], 429)
+    assert answers[-1].headers["retry-after"] == "1"
+    # It is for this method and path only.
+    assert exchange(edge, request("OPTIONS", limit["path"])).status == 404
