@@ -3,19 +3,28 @@
 import itertools
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from contextlib import contextmanager
+from typing import Any, Self
 
 import requests
 
+import lab
+
 
 class Prober:
-    """Asks a URL over a new connection every `interval` seconds, whether the last one was answered or not."""
+    """Sends a request over a new connection every `interval` seconds, whatever became of the last one.
 
-    def __init__(self, url: str, interval: float = 0.02, timeout: float = 1.0) -> None:
-        self.answered: list[float] = []  # time.monotonic() of each 200
+    With a body it is a POST.
+    """
+
+    def __init__(
+        self, url: str, interval: float = 0.02, timeout: float = 1.0, body: dict[str, Any] | None = None
+    ) -> None:
+        self.answered: list[float] = []  # time.monotonic() of each success
         self.failed: list[tuple[float, str]] = []
-        self._url, self._interval, self._timeout = url, interval, timeout
+        self._url, self._interval, self._timeout, self._body = url, interval, timeout, body
         self._ending = threading.Event()
         self._pool = ThreadPoolExecutor(int(2 * timeout / interval))
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -35,11 +44,12 @@ class Prober:
 
     def _ask(self) -> None:
         try:
-            answer = requests.get(self._url, timeout=self._timeout)
+            method = "GET" if self._body is None else "POST"
+            answer = requests.request(method, self._url, json=self._body, timeout=self._timeout)
         except requests.RequestException as error:
             self.failed.append((time.monotonic(), repr(error)))
             return
-        if answer.status_code == 200:
+        if answer.ok:
             self.answered.append(time.monotonic())
         else:
             self.failed.append((time.monotonic(), f"{answer.status_code} {answer.text[:100]}"))
@@ -55,3 +65,19 @@ class Prober:
         """The longest time without an answer since a moment, in seconds."""
         times = sorted(each for each in self.answered if each >= since)
         return max(b - a for a, b in itertools.pairwise([since, *times]))
+
+
+@contextmanager
+def no_request_fails(interval: float = 0.05, timeout: float = 10) -> Iterator[None]:
+    """Clients read and write through the edge, at a steady rate, before, in and after the block."""
+    edge = f"http://{lab.variable('vip_edge')}/api/v1"
+    read = Prober(f"{edge}/users?limit=1", interval, timeout)
+    write = Prober(f"{edge}/load-queries", interval, timeout, body={"n": 1})
+    with read, write:
+        for each in (read, write):
+            each.wait_for_answers(20)
+        yield
+        for each in (read, write):
+            each.wait_for_answers(20)
+    print(f"{len(read.answered)} reads and {len(write.answered)} writes were answered")
+    assert (read.failed, write.failed) == ([], [])

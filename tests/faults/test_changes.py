@@ -62,6 +62,12 @@ def running(group: str) -> dict[str, str]:
     return lab.on(group, f"{show}; sha256sum /etc/ballast/app.env")
 
 
+def settings_of(host: str) -> tuple[list[str], str]:
+    """States and checksum in what `running` says of a host."""
+    *states, checksum = [line for line in host.splitlines() if not line.startswith("ActiveEnterTimestamp")]
+    return states, checksum
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _mended() -> Iterator[None]:
     """Run again with what is right, the plays put the first host of each group right."""
@@ -82,6 +88,7 @@ def test_what_does_not_start_stops_at_the_first_host(what: str) -> None:
     assert sentence in said
     after = running(GROUPS[name])
     assert {host: after[host] for host in others} == {host: before[host] for host in others}
-    assert after[first] != before[first]
+    # It runs what it ran, with the settings of before.
+    assert settings_of(after[first]) == settings_of(before[first])
     assert len(client.answers) > 20
     assert set(client.answers) == {200}
