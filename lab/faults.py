@@ -78,37 +78,37 @@ def controller() -> str:
     return str(next(ipaddress.ip_network(lab.variable("network_cidr")).hosts()))
 
 
+def _lose(host: str, **packets: str) -> None:
+    """Drops packets at a host: what matches comes ("input") or goes ("output") no more, until `rejoin`."""
+    chains = "".join(
+        f"chain {hook} {{ type filter hook {hook} priority -300; {match} drop; }};"
+        for hook, match in packets.items()
+    )
+    lab.on(host, f"nft 'table inet ballast_fault {{ {chains} }}'")
+
+
 def isolate(host: str) -> None:
     """Cuts a host off from all others, but not from the controller.
 
     That is the way in, and the clients which are left on the wrong side.
     """
     interface = lab.variable("node_interface", host)
-    chains = "".join(
-        f"chain {hook} {{ type filter hook {hook} priority -300;"
-        f" {direction} {interface} ip {side} != {controller()} drop; }};"
-        for hook, direction, side in (("input", "iifname", "saddr"), ("output", "oifname", "daddr"))
+    _lose(
+        host,
+        input=f"iifname {interface} ip saddr != {controller()}",
+        output=f"oifname {interface} ip daddr != {controller()}",
     )
-    lab.on(host, f"nft 'table inet ballast_fault {{ {chains} }}'")
 
 
 def deafen(host: str, port: int) -> None:
     """Nobody hears anything from a TCP port of a host any more, neither an answer nor a refusal."""
-    chain = f"chain input {{ type filter hook input priority -300; tcp dport {port} drop; }};"
-    lab.on(host, f"nft 'table inet ballast_fault {{ {chain} }}'")
+    _lose(host, input=f"tcp dport {port}")
 
 
 def without_adverts(*hooks: str) -> Fault:
     """Adverts of VRRP get lost, those that come ("input") or go ("output"), and nothing else does."""
-    chains = "".join(
-        f"chain {hook} {{ type filter hook {hook} priority -300; meta l4proto vrrp drop; }};"
-        for hook in hooks
-    )
-    return Fault(
-        f"no adverts ({', '.join(hooks)})",
-        lambda host: lab.on(host, f"nft 'table inet ballast_fault {{ {chains} }}'"),
-        rejoin,
-    )
+    lost = dict.fromkeys(hooks, "meta l4proto vrrp")
+    return Fault(f"no adverts ({', '.join(hooks)})", lambda host: _lose(host, **lost), rejoin)
 
 
 def rejoin(host: str) -> None:

@@ -110,29 +110,28 @@ def warm(api: API) -> None:
         eventually(partial(outcome, web), lambda found: found == "hit", seconds=30)
 
 
-def ask_nginx(case: str, name: str = "") -> Answer:
+def ask_for(case: str, tier: str, service: str, name: str) -> Answer:
+    """Sends a case to the first host of a tier, under a request id."""
     method, target, headers = CASES[case]
-    headers = {"Host": "localhost", "X-Request-ID": name or uuid.uuid4().hex, **headers}
-    return ask(lab.hosts("web")[0], "nginx", method, target, headers)
+    headers = {"Host": "localhost", "X-Request-ID": name, **headers}
+    return ask(lab.hosts(tier)[0], service, method, target, headers)
 
 
 @pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("case", CASES)
 def test_nginx_answers_as_the_api_does(case: str) -> None:
-    method, target, headers = CASES[case]
     name = uuid.uuid4().hex
-    headers = {"Host": "localhost", "X-Request-ID": name, **headers}
-    assert ask_nginx(case, name) == ask(lab.hosts("api")[0], "api_web", method, target, headers)
+    assert ask_for(case, "web", "nginx", name) == ask_for(case, "api", "api_web", name)
 
 
 @pytest.mark.usefixtures("warm")
 def test_plain_reads_do_not_reach_the_api_and_all_others_do() -> None:
     begun = hits()
     for case in PLAIN:
-        ask_nginx(case)
+        ask_for(case, "web", "nginx", uuid.uuid4().hex)
     plain = hits()
     for case in CASES.keys() - PLAIN:
-        ask_nginx(case)
+        ask_for(case, "web", "nginx", uuid.uuid4().hex)
     assert (plain - begun, hits() - plain) == (len(PLAIN), 0)
 
 

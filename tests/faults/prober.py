@@ -16,7 +16,7 @@ import lab
 class Prober:
     """Sends a request over a new connection every `interval` seconds, whatever became of the last one.
 
-    With a body it is a POST.
+    A GET, to be answered 200; with a body it is a POST, to be answered 202.
     """
 
     def __init__(
@@ -25,6 +25,7 @@ class Prober:
         self.answered: list[float] = []  # time.monotonic() of each success
         self.failed: list[tuple[float, str]] = []
         self._url, self._interval, self._timeout, self._body = url, interval, timeout, body
+        self._method, self._success = ("GET", 200) if body is None else ("POST", 202)
         self._ending = threading.Event()
         self._pool = ThreadPoolExecutor(int(2 * timeout / interval))
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -44,12 +45,11 @@ class Prober:
 
     def _ask(self) -> None:
         try:
-            method = "GET" if self._body is None else "POST"
-            answer = requests.request(method, self._url, json=self._body, timeout=self._timeout)
+            answer = requests.request(self._method, self._url, json=self._body, timeout=self._timeout)
         except requests.RequestException as error:
             self.failed.append((time.monotonic(), repr(error)))
             return
-        if answer.ok:
+        if answer.status_code == self._success:
             self.answered.append(time.monotonic())
         else:
             self.failed.append((time.monotonic(), f"{answer.status_code} {answer.text[:100]}"))

@@ -1,13 +1,12 @@
 """A change that is wrong stops at the first host, and the others serve on."""
 
-import threading
 from collections.abc import Iterator
 
 import pytest
-import requests
 
 import lab
 from tests.faults.play import play
+from tests.faults.prober import Prober
 
 pytestmark = pytest.mark.destructive
 
@@ -30,29 +29,6 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     ),
 }
 GROUPS = {"app": "api", "workers": "worker"}
-
-
-class Client:
-    """Reads all the time, until its `with` block ends."""
-
-    def __enter__(self) -> "Client":
-        self.answers: list[int | str] = []
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._ask, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join(timeout=30)
-
-    def _ask(self) -> None:
-        while not self._ending.wait(0.1):
-            try:
-                url = f"http://{lab.variable('vip_edge')}/api/v1/users/42"
-                self.answers.append(requests.get(url, timeout=10).status_code)
-            except requests.RequestException as error:
-                self.answers.append(str(error))
 
 
 def running(group: str) -> dict[str, str]:
@@ -82,7 +58,8 @@ def test_what_does_not_start_stops_at_the_first_host(what: str) -> None:
     name, variables, sentence = WRONG[what]
     first, *others = lab.hosts(GROUPS[name])
     before = running(GROUPS[name])
-    with Client() as client:
+    url = f"http://{lab.variable('vip_edge')}/api/v1/users/42"
+    with Prober(url, interval=0.1, timeout=10) as client:
         code, said = play(name, app_ready_timeout=5, **variables)
     assert code != 0
     assert sentence in said
@@ -90,5 +67,5 @@ def test_what_does_not_start_stops_at_the_first_host(what: str) -> None:
     assert {host: after[host] for host in others} == {host: before[host] for host in others}
     # It runs what it ran, with the settings of before.
     assert settings_of(after[first]) == settings_of(before[first])
-    assert len(client.answers) > 20
-    assert set(client.answers) == {200}
+    assert len(client.answered) > 20
+    assert client.failed == []

@@ -119,9 +119,11 @@ def test_the_edge_vip_answers_again_within_a_moment(
     with Prober(f"http://{lab.variable('vip_edge')}/api/v1/ping") as prober:
         prober.wait_for_answers()
         begun = time.monotonic()
-        TROUBLES[name].begin(host)
-        prober.wait_for_answers(100)
-        TROUBLES[name].heal(host)
+        try:
+            TROUBLES[name].begin(host)
+            prober.wait_for_answers(100)
+        finally:
+            TROUBLES[name].heal(host)
         wait_until_at_home()
         prober.wait_for_answers()
     report_gap(f"edge: {name}", prober.gap(since=begun))
